@@ -1,0 +1,169 @@
+"""What a model is: every size, rate and default, as frozen data.
+
+Field names are those of public checkpoints and of the reference files where those have one. A config never holds
+tensors; latent statistics travel as tensors beside the weights (`checkpoint`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import timeline
+
+FORMAT_VERSION = 1
+FUSIONS = ("joint",)
+AUDIO_STEMS = ("linear",)
+PROMPT_STYLES = ("tagged", "plain")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Sampling defaults of a model (Wan2.2's and Ovi's; the paper does not say)."""
+
+    steps: int = 50
+    sigma_shift: float = 5.0
+    guidance_video: float = 4.0
+    guidance_audio: float = 3.0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The range a model was trained in: what widgets default to and what tooltips and warnings quote."""
+
+    width: int = 704
+    height: int = 704
+    frames: int = 121
+    max_area: int = 704 * 1280
+    max_frames: int = 241
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class UniTalkingConfig:
+    """One model: two streams of one size, their latents, rates and defaults.
+
+    Sizes and defaults are the full model's (UniTalking Sec. 3, Wan2.2-TI2V-5B); everything the paper leaves open is
+    listed in `docs/design.md` and is ours.
+
+    Attributes:
+        fusion: how the streams meet: `joint`, one softmax over both streams' tokens.
+        joint_blocks: the first so many blocks are joint, the rest separate; None: all.
+        in_dim, out_dim: channels of the video latent; `audio_channels` of the audio latent.
+        patch_size: (time, height, width) of a video token, in latent cells.
+        rope_theta: base of the rotary frequencies on each axis.
+        audio_position_scale: position of audio latent 1 on the video's time axis; None: from the rates.
+        extra_positions: (rows, columns) of learned spatial positions, with a projection of absolute time; None: off.
+        reference_tokens: audio latents of the voice reference; 0: the model takes no voice.
+        reference_streams: the streams whose cross-attention has reference keys and values.
+        video_stride: (time, height, width) pictures and pixels of one video latent cell.
+        sample_rate, hop: of the audio codec; one audio latent is 2 * hop samples.
+        text_encoder, video_vae, audio_codec: configs of the parts that a bundle carries, None where it has none.
+    """
+
+    format_version: int = FORMAT_VERSION
+    name: str = ""
+    fusion: str = "joint"
+    joint_blocks: int | None = None
+    dim: int = 3072
+    ffn_dim: int = 14336
+    num_heads: int = 24
+    num_layers: int = 30
+    in_dim: int = 48
+    out_dim: int = 48
+    audio_channels: int = 40
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    audio_stem: str = "linear"
+    text_dim: int = 4096
+    text_len: int = 512
+    freq_dim: int = 256
+    eps: float = 1e-6
+    rope_theta: float = 10000.0
+    audio_position_scale: float | None = None
+    extra_positions: tuple[int, int] | None = None
+    reference_tokens: int = 257
+    reference_streams: tuple[str, ...] = ("audio",)
+    video_stride: tuple[int, int, int] = (4, 16, 16)
+    fps: float = 24
+    sample_rate: int = 44100
+    hop: int = 512
+    prompt_style: str = "tagged"
+    sampling: Sampling = field(default_factory=Sampling)
+    trained: Trained = field(default_factory=Trained)
+    text_encoder: Mapping[str, Any] | None = None
+    video_vae: Mapping[str, Any] | None = None
+    audio_codec: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(
+                f"format_version: got {self.format_version}, this version of the pack reads {FORMAT_VERSION}; "
+                "update the pack or convert the file."
+            )
+        self._one_of("fusion", FUSIONS)
+        self._one_of("audio_stem", AUDIO_STEMS)
+        self._one_of("prompt_style", PROMPT_STYLES)
+        for name in ("dim", "ffn_dim", "num_heads", "num_layers", "in_dim", "out_dim", "audio_channels", "text_dim"):
+            self._at_least(name, 1)
+        for name in ("text_len", "freq_dim", "sample_rate", "hop"):
+            self._at_least(name, 1)
+        self._at_least("reference_tokens", 0)
+        if self.dim % self.num_heads or self.head_dim % 2:
+            raise ValueError(
+                f"dim, num_heads: got {self.dim} and {self.num_heads}; dim must be num_heads times an even number."
+            )
+        if self.freq_dim % 2:
+            raise ValueError(f"freq_dim: got {self.freq_dim}, expected an even number.")
+        if self.joint_blocks is not None and not 0 <= self.joint_blocks <= self.num_layers:
+            raise ValueError(f"joint_blocks: got {self.joint_blocks}, expected 0 to num_layers = {self.num_layers}.")
+        unknown = set(self.reference_streams) - {"video", "audio"}
+        if unknown:
+            raise ValueError(f"reference_streams: got {sorted(unknown)}, expected 'video', 'audio' or both.")
+        if self.patch_size[0] != 1:
+            raise ValueError(f"patch_size: got {self.patch_size}; a token spans one latent frame, so time must be 1.")
+
+    def _one_of(self, name: str, known: tuple[str, ...]) -> None:
+        if getattr(self, name) not in known:
+            raise ValueError(f"{name}: got {getattr(self, name)!r}, this version implements {', '.join(known)}.")
+
+    def _at_least(self, name: str, least: int) -> None:
+        if getattr(self, name) < least:
+            raise ValueError(f"{name}: got {getattr(self, name)}, expected at least {least}.")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.dim // self.num_heads
+
+    @property
+    def time_stride(self) -> int:
+        """Pictures per video latent (all but the first)."""
+        return self.video_stride[0]
+
+    @property
+    def samples_per_latent(self) -> int:
+        """Samples of one audio latent: the audio VAE halves the mel frames."""
+        return 2 * self.hop
+
+    @property
+    def audio_latents_per_s(self) -> float:
+        """Audio latents per second."""
+        return self.sample_rate / self.samples_per_latent
+
+    @property
+    def side_multiple(self) -> int:
+        """Pixels that width and height must be a multiple of: one token."""
+        return self.video_stride[1] * self.patch_size[1]
+
+    @property
+    def position_scale(self) -> float:
+        """Position of audio latent 1 on the video's time axis."""
+        if self.audio_position_scale is not None:
+            return self.audio_position_scale
+        rates = (self.fps, self.time_stride, self.sample_rate, self.samples_per_latent)
+        return float(timeline.position_scale(*rates))
+
+    def is_joint(self, block: int) -> bool:
+        """Whether block number `block` joins the two streams."""
+        return self.joint_blocks is None or block < self.joint_blocks

@@ -1,0 +1,111 @@
+"""Projections, head norms and the call of the injected attention; joint attention of two streams.
+
+Attention functions take queries (B, Tq, D), keys and values (B, Tk, D) and the number of heads, and return
+(B, Tq, D); no mask ever: what may not see what is decided by which keys are passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..config import UniTalkingConfig
+from ..types import CrossKeys, Rope
+from .rope import apply_rope
+
+AttentionFunction = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+
+
+def torch_attention(queries: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+    """PyTorch's own scaled dot-product attention: (B, Tq, D), (B, Tk, D), (B, Tk, D) -> (B, Tq, D)."""
+    split = [part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (queries, keys, values)]  # (B, N, T, Dh)
+    return F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+
+
+class Projected(NamedTuple):
+    """Queries, keys and values of one stream, each (B, T, D)."""
+
+    queries: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class SelfAttention(nn.Module):
+    """Query, key, value and output projections; RMS norms over the full width, before heads are split (Wan2.2)."""
+
+    def __init__(self, config: UniTalkingConfig, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        self.heads = config.num_heads
+        for name in ("q", "k", "v", "o"):
+            setattr(self, name, operations.Linear(config.dim, config.dim, **factory))
+        self.norm_q = operations.RMSNorm(config.dim, eps=config.eps, **factory)
+        self.norm_k = operations.RMSNorm(config.dim, eps=config.eps, **factory)
+
+    def project(self, tokens: Tensor, rope: Rope) -> Projected:
+        """Rotated queries and keys, and values, of the normalised and modulated stream (B, T, D)."""
+        queries = apply_rope(self.norm_q(self.q(tokens)).unflatten(-1, (self.heads, -1)), rope)
+        keys = apply_rope(self.norm_k(self.k(tokens)).unflatten(-1, (self.heads, -1)), rope)
+        return Projected(queries.flatten(2), keys.flatten(2), self.v(tokens))
+
+
+class CrossAttention(nn.Module):
+    """Attention to the text, plus, where the model has it, to the voice reference with its own keys and values.
+
+    Both results come from the same queries and are summed before the one output projection (UniTalking Sec. 3).
+    """
+
+    def __init__(self, config: UniTalkingConfig, operations: Any, *, has_reference: bool, **factory: Any) -> None:
+        super().__init__()
+        self.heads = config.num_heads
+        for name in ("q", "k", "v", "o"):
+            setattr(self, name, operations.Linear(config.dim, config.dim, **factory))
+        self.norm_q = operations.RMSNorm(config.dim, eps=config.eps, **factory)
+        self.norm_k = operations.RMSNorm(config.dim, eps=config.eps, **factory)
+        self.has_reference = has_reference
+        if has_reference:
+            self.k_reference = operations.Linear(config.dim, config.dim, **factory)
+            self.v_reference = operations.Linear(config.dim, config.dim, **factory)
+            self.norm_k_reference = operations.RMSNorm(config.dim, eps=config.eps, **factory)
+
+    def project_conditions(self, text: Tensor, reference: Tensor | None) -> CrossKeys:
+        """Keys and values of the text (B, text_len, D) and the reference (B, reference_tokens, D) or None."""
+        keys, values = self.norm_k(self.k(text)), self.v(text)
+        if reference is None or not self.has_reference:
+            return CrossKeys(keys, values)
+        return CrossKeys(
+            keys, values, self.norm_k_reference(self.k_reference(reference)), self.v_reference(reference)
+        )
+
+    def forward(
+        self, tokens: Tensor, keys: CrossKeys, voice_present: Tensor | None, attention: AttentionFunction
+    ) -> Tensor:
+        """What the conditions add to the stream: tokens (B, T, D) -> (B, T, D); voice_present (B, 1, 1)."""
+        queries = self.norm_q(self.q(tokens))
+        attended = attention(queries, keys.text_keys, keys.text_values, self.heads)
+        if keys.reference_keys is not None:
+            voice = attention(queries, keys.reference_keys, keys.reference_values, self.heads)
+            attended = torch.addcmul(attended, voice, voice_present.to(voice.dtype))
+        return self.o(attended)
+
+
+def joint_attention(
+    video: Projected, audio: Projected, heads: int, attention: AttentionFunction, *, video_sees_audio: bool
+) -> tuple[Tensor, Tensor]:
+    """One softmax over the keys of both streams, split again into (B, Tv, D) and (B, Ta, D).
+
+    With `video_sees_audio` off (the sound of a given video, TV2A) picture queries meet picture keys alone, which is
+    the paper's mask without a dense matrix.
+    """
+    keys = torch.cat([video.keys, audio.keys], dim=1)
+    values = torch.cat([video.values, audio.values], dim=1)
+    if not video_sees_audio:
+        return (
+            attention(video.queries, video.keys, video.values, heads),
+            attention(audio.queries, keys, values, heads),
+        )
+    attended = attention(torch.cat([video.queries, audio.queries], dim=1), keys, values, heads)
+    return attended.split([video.queries.shape[1], audio.queries.shape[1]], dim=1)

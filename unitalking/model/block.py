@@ -1,0 +1,112 @@
+"""One transformer block of one stream, in the two halves that joint attention stands between."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from ..config import UniTalkingConfig
+from ..types import Conditions, CrossKeys, Rope
+from .attention import AttentionFunction, CrossAttention, Projected, SelfAttention, joint_attention
+from .modulation import Modulation, ModulationTable, add_gated, modulate
+
+
+class StreamState(NamedTuple):
+    """One stream on its way through the blocks.
+
+    Attributes:
+        tokens: (B, T, D).
+        level: modulation vectors of its noise levels, (B, R, 6, D), R runs.
+        lengths: tokens of each run.
+        rope: rotation of every token.
+        conditions: text and voice.
+    """
+
+    tokens: Tensor
+    level: Tensor
+    lengths: tuple[int, ...]
+    rope: Rope
+    conditions: Conditions
+
+
+class StreamBlock(nn.Module):
+    """Self-attention, cross-attention to the conditions, FFN; Wan2.2's block (UniTalking Sec. 3, reference.md A1)."""
+
+    def __init__(self, config: UniTalkingConfig, operations: Any, *, has_reference: bool, **factory: Any) -> None:
+        super().__init__()
+        self.modulation = ModulationTable(6, config.dim, **factory)
+        self.norm1 = operations.LayerNorm(config.dim, eps=config.eps, elementwise_affine=False, **factory)
+        self.self_attn = SelfAttention(config, operations, **factory)
+        self.norm3 = operations.LayerNorm(config.dim, eps=config.eps, **factory)
+        self.cross_attn = CrossAttention(config, operations, has_reference=has_reference, **factory)
+        self.norm2 = operations.LayerNorm(config.dim, eps=config.eps, elementwise_affine=False, **factory)
+        self.ffn = nn.Sequential(
+            operations.Linear(config.dim, config.ffn_dim, **factory),
+            nn.GELU(approximate="tanh"),
+            operations.Linear(config.ffn_dim, config.dim, **factory),
+        )
+
+    def modulations(self, level: Tensor) -> tuple[Modulation, Modulation]:
+        """Modulation of self-attention and of the FFN from level (B, R, 6, D)."""
+        vectors = self.modulation(level).unbind(2)  # 6 x (B, R, D)
+        return Modulation(*vectors[:3]), Modulation(*vectors[3:])
+
+    def attention_inputs(self, state: StreamState, modulation: Modulation) -> Projected:
+        """First half: queries, keys and values for the (joint) self-attention."""
+        tokens = modulate(self.norm1(state.tokens), modulation.shift, modulation.scale, state.lengths)
+        return self.self_attn.project(tokens, state.rope)
+
+    def finish(
+        self,
+        state: StreamState,
+        attended: Tensor,
+        attention_modulation: Modulation,
+        ffn_modulation: Modulation,
+        keys: CrossKeys,
+        attention: AttentionFunction,
+    ) -> Tensor:
+        """Second half: residual of self-attention, cross-attention, FFN; (B, T, D)."""
+        tokens = add_gated(state.tokens, self.self_attn.o(attended), attention_modulation.gate, state.lengths)
+        tokens = tokens + self.cross_attn(self.norm3(tokens), keys, state.conditions.voice_present, attention)
+        hidden = modulate(self.norm2(tokens), ffn_modulation.shift, ffn_modulation.scale, state.lengths)
+        return add_gated(tokens, self.ffn(hidden), ffn_modulation.gate, state.lengths)
+
+    def cross_keys(self, conditions: Conditions, index: int) -> CrossKeys:
+        """This block's keys and values of the conditions: the kept ones, or computed here."""
+        if conditions.keys is not None:
+            return conditions.keys[index]
+        return self.cross_attn.project_conditions(conditions.text, conditions.reference)
+
+
+def run_blocks(
+    blocks: tuple[StreamBlock, ...],
+    states: tuple[StreamState, ...],
+    index: int,
+    attention: AttentionFunction,
+    *,
+    joint: bool,
+    video_sees_audio: bool,
+) -> tuple[Tensor, ...]:
+    """Block number `index` of the streams that are present; returns their tokens, (B, T, D) each.
+
+    Args:
+        blocks, states: of video and audio in this order, or of the one stream there is.
+        joint: whether the streams share one softmax in this block.
+        video_sees_audio: off for TV2A.
+    """
+    modulations = [block.modulations(state.level) for block, state in zip(blocks, states, strict=True)]
+    projected = [
+        block.attention_inputs(state, modulation[0])
+        for block, state, modulation in zip(blocks, states, modulations, strict=True)
+    ]
+    heads = blocks[0].self_attn.heads
+    if joint and len(projected) == 2:
+        attended = joint_attention(*projected, heads, attention, video_sees_audio=video_sees_audio)
+    else:
+        attended = tuple(attention(*stream, heads) for stream in projected)
+    del projected
+    return tuple(
+        block.finish(state, result, *modulation, block.cross_keys(state.conditions, index), attention)
+        for block, state, result, modulation in zip(blocks, states, attended, modulations, strict=True)
+    )
