@@ -1,0 +1,122 @@
+"""Makes the pack importable for tests, without ever putting the repository root on `sys.path`.
+
+The root holds a folder `nodes/`, and ComfyUI has a module `nodes.py`: with the root on `sys.path` every `import nodes`
+inside ComfyUI would find ours. So three ways of importing stand side by side, each by file location:
+
+- `import unitalking`: the pure PyTorch part, everywhere in the tests;
+- `pack("nodes.adapter")`: the whole pack as ComfyUI sees it, as package `unitalking_pack`, inside a process that has
+  ComfyUI's own modules (`comfy_imports`);
+- `host`: a ComfyUI server in a process of its own, spoken to over HTTP.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from comfyui import ComfyUI
+
+ROOT = Path(__file__).resolve().parent.parent
+LOG_LINES = 60
+
+sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
+# At the end: `scripts/test.py` must not hide the standard library's `test`.
+sys.path.append(str(ROOT / "scripts"))
+
+
+def import_package(name: str, folder: Path) -> ModuleType:
+    """The package in `folder`, imported under `name`; its submodules are then importable as `name.<module>`."""
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+import_package("unitalking", ROOT / "unitalking")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks, so that --strict-markers catches a misspelt one."""
+    config.addinivalue_line("markers", "golden: compares with files of $UNITALKING_GOLDEN, skipped without them")
+    config.addinivalue_line("markers", "slow: minutes, or needs what CI lacks; only run with -m slow")
+    config.addinivalue_line("markers", "host: runs a real ComfyUI server")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever uses the server carries the mark `host`."""
+    for item in items:
+        if "host" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.host)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test that used the server shows the end of the server's log."""
+    report = yield
+    server = getattr(item, "funcargs", {}).get("host")
+    if report.failed and server is not None:
+        report.sections.append((f"ComfyUI log, last {LOG_LINES} lines", server.log_tail(LOG_LINES)))
+    return report
+
+
+def _comfyui_path() -> Path:
+    path = os.environ.get("COMFYUI_PATH", "")
+    if not path:
+        pytest.skip("COMFYUI_PATH is not set: `python scripts/test.py` sets it")
+    if not (Path(path) / "comfy" / "options.py").is_file():
+        pytest.fail(f"COMFYUI_PATH={path} is not a ComfyUI checkout: it has no comfy/options.py")
+    return Path(path)
+
+
+@pytest.fixture(scope="session")
+def comfy_imports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Makes ComfyUI's modules (`comfy`, `nodes`, `folder_paths`, ...) importable here, on the CPU; its folder.
+
+    ComfyUI reads `sys.argv` once, when `comfy.cli_args` is imported, and fixes its base directory with it.
+    """
+    path = _comfyui_path()
+    sys.path.insert(0, str(path))
+    pytest_argv = sys.argv
+    sys.argv = ["comfyui", "--cpu", "--base-directory", str(tmp_path_factory.mktemp("comfyui"))]
+    try:
+        importlib.import_module("comfy.options").enable_args_parsing()
+        importlib.import_module("comfy.cli_args")
+        host_nodes = importlib.import_module("nodes")
+    finally:
+        sys.argv = pytest_argv
+    if Path(host_nodes.__file__).resolve() != (path / "nodes.py").resolve():
+        pytest.fail(f"`import nodes` gave {host_nodes.__file__}, not ComfyUI's: is the repository root on sys.path?")
+    return path
+
+
+@pytest.fixture(scope="session")
+def pack(comfy_imports: Path) -> Callable[[str], ModuleType]:
+    """`pack("nodes.adapter")` is that module of the pack, as package `unitalking_pack`; `pack("")` the pack itself."""
+    import_package("unitalking_pack", ROOT)
+    return lambda name: importlib.import_module(f"unitalking_pack.{name}" if name else "unitalking_pack")
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
+    """A ComfyUI server with this checkout as its only custom node and an empty input folder: a started client."""
+    path = _comfyui_path()
+    from comfyui import ComfyUI
+
+    with ComfyUI(path, tmp_path_factory.mktemp("host")) as server:
+        yield server
