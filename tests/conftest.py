@@ -51,8 +51,19 @@ def import_package(name: str, folder: Path) -> ModuleType:
 import_package("unitalking", ROOT / "unitalking")
 
 
+class RootIsNoTestPackage:
+    """Keeps pytest from importing the pack's `__init__.py` as the package of the tests: it needs ComfyUI."""
+
+    @pytest.hookimpl
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+        """The repository root as a plain folder; every other one as usual."""
+        return pytest.Dir.from_parent(parent, path=path) if path == ROOT else None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Name the marks, so that --strict-markers catches a misspelt one."""
+    # Not a hook of this file: those are not asked about the folder above.
+    config.pluginmanager.register(RootIsNoTestPackage())
     config.addinivalue_line("markers", "golden: compares with files of $UNITALKING_GOLDEN, skipped without them")
     config.addinivalue_line("markers", "slow: minutes, or needs what CI lacks; only run with -m slow")
     config.addinivalue_line("markers", "host: runs a real ComfyUI server")

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -25,3 +27,7 @@ def test_nodes_stays_comfyuis_beside_the_pack(pack: Callable[[str], ModuleType],
 
     assert Path(nodes.__file__).resolve() == (comfy_imports / "nodes.py").resolve()
     assert Path(pack("nodes").__file__).resolve() == ROOT / "nodes" / "__init__.py"
+
+
+def test_pytest_does_not_import_the_pack_as_a_test_package(request: pytest.FixtureRequest) -> None:
+    assert [type(node) for node in request.node.iter_parents() if node.path == ROOT][:1] == [pytest.Dir]
