@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 TIMESTEPS = 1000
+FLOAT32_ROUNDING = 5e-5  # of 1000 * sigma
 
 
 def per_sample(sigma: Tensor, like: Tensor) -> Tensor:
@@ -88,8 +89,12 @@ def wan_sigmas(steps: int, shift: float) -> Tensor:
 
 
 def truncated_timestep(sigma: Tensor) -> Tensor:
-    """The integer timestep at which Wan2.2's UniPC calls the network: trunc(1000 * sigma), int64, shape of sigma."""
-    return (sigma * TIMESTEPS).to(torch.int64)
+    """The integer timestep at which Wan2.2's UniPC calls the network: trunc(1000 * sigma), int64, shape of sigma.
+
+    The reference truncates in float64 what reaches us as float32; an integer that the rounding has pushed just below
+    itself is taken as that integer.
+    """
+    return (sigma.double() * TIMESTEPS + FLOAT32_ROUNDING).to(torch.int64)
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,7 @@ class CrossAttention(nn.Module):
         keys, values = self.norm_k(self.k(text)), self.v(text)
         if reference is None or not self.has_reference:
             return CrossKeys(keys, values)
-        return CrossKeys(
-            keys, values, self.norm_k_reference(self.k_reference(reference)), self.v_reference(reference)
-        )
+        return CrossKeys(keys, values, self.norm_k_reference(self.k_reference(reference)), self.v_reference(reference))
 
     def forward(
         self, tokens: Tensor, keys: CrossKeys, voice_present: Tensor | None, attention: AttentionFunction

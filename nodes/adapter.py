@@ -1,0 +1,283 @@
+"""UniTalking as a native MODEL: the host's calls on one side, the network's streams on the other.
+
+The host packs picture and sound into one (B, 1, N) tensor for its samplers and unpacks it before the network. What
+travels beside the latents does so as conditioning of fixed keys and shapes, so that guidance stays one batched call.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import comfy.conds
+import comfy.ldm.common_dit
+import comfy.model_base
+import comfy.model_prefetch
+import comfy.patcher_extension
+import comfy.utils
+import torch
+from comfy.ldm.modules.attention import optimized_attention
+from torch import Tensor, nn
+
+from ..unitalking.config import UniTalkingConfig
+from ..unitalking.model.transformer import Tokens, UniTalking
+from ..unitalking.types import Conditions, NoiseLevels, StreamInput
+from ..unitalking.voice import fill_reference
+from .constants import AUDIO_CONTEXT_KEY, VOICE_KEY
+from .held import HeldTokens, held_tokens
+from .inputs import check_latent_shapes, fit_context
+from .run import RUN_KEY, Run, room_for
+
+
+class DiffusionModel(UniTalking):
+    """The network behind the host's calling convention: lists of latents in, a list of velocities out."""
+
+    reserve_bytes: Callable[[Sequence[int]], float] = staticmethod(lambda shape: 0.0)
+
+    def forward(
+        self,
+        latents: list[Tensor],
+        timestep: Tensor,
+        context: Tensor | None = None,
+        control: Any = None,
+        transformer_options: dict[str, Any] | None = None,
+        **conditions: Any,
+    ) -> list[Tensor] | Tensor:
+        """Velocities of the latents, a list as the host's caches expect, or a tensor for a plain video latent.
+
+        Args:
+            latents: [video (B, C, F, H, W), audio (B, C, L)], or the video alone.
+            timestep: 1000 * sigma, (B,).
+            context: encoded text of the video stream, (B, text_len, text_dim).
+            control: unused, the host always passes it.
+            transformer_options: the host's options of this call.
+            conditions: what `UniTalkingModel.extra_conds` made.
+        """
+        transformer_options = {} if transformer_options is None else transformer_options
+        return comfy.patcher_extension.WrapperExecutor.new_class_executor(
+            functools.partial(self._predict, conditions=conditions),
+            self,
+            comfy.patcher_extension.get_all_wrappers(
+                comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, transformer_options
+            ),
+        ).execute(latents, timestep, context, transformer_options)
+
+    def _predict(
+        self,
+        latents: list[Tensor],
+        timestep: Tensor,
+        context: Tensor,
+        transformer_options: dict[str, Any],
+        *,
+        conditions: dict[str, Any],
+    ) -> list[Tensor] | Tensor:
+        plain = len(latents) == 1
+        video, audio = (latents[0], None) if plain else latents
+        shape = video.shape
+        video = comfy.ldm.common_dit.pad_to_patch_size(video, self.config.patch_size) if video.shape[2] else None
+        audio = audio if audio is not None and audio.shape[2] else None
+        run = transformer_options.get(RUN_KEY) or Run()
+        held = conditions.get("held")
+        kept = self._conditions(run, video, audio, context, conditions, transformer_options)
+        velocities = super().forward(
+            self._stream(run, "video", video, timestep, held and held.video, kept[0]),
+            self._stream(run, "audio", audio, timestep, held and held.audio, kept[1]),
+            video_sees_audio=held is None or held.video_sees_audio,
+            attention=_attention(transformer_options),
+            run_block=_BlockRunner(self, transformer_options, timestep.device),
+        )
+        picture = latents[0].new_zeros(shape) if velocities[0] is None else velocities[0][..., : shape[3], : shape[4]]
+        if plain:
+            return picture
+        return [picture, torch.zeros_like(latents[1]) if velocities[1] is None else velocities[1]]
+
+    def _conditions(
+        self,
+        run: Run,
+        video: Tensor | None,
+        audio: Tensor | None,
+        context: Tensor,
+        conditions: dict[str, Any],
+        transformer_options: dict[str, Any],
+    ) -> tuple[Conditions | None, Conditions | None]:
+        """Projected text and voice of this batch of conditionings, kept for the run."""
+        voice = (conditions.get("reference"), conditions.get("voice_present")) if run.has_voice else (None, None)
+        contexts = (None if video is None else context, None if audio is None else conditions["audio_context"])
+        like = audio if video is None else video
+
+        def compute(keep_keys: bool) -> tuple[Conditions | None, Conditions | None]:
+            return self.encode_conditions(*contexts, *voice, keep_keys=keep_keys)
+
+        uuids = transformer_options.get("uuids")
+        if uuids is None:
+            return compute(False)
+        reserve = self.reserve_bytes(
+            [like.shape[0], 1, sum(part.numel() for part in (video, audio) if part is not None)]
+        )
+        keep_keys = run.once(("keep", *uuids), lambda: room_for(self._key_bytes(contexts, voice), like.device, reserve))
+        key = ("conditions", *uuids, like.shape[0], like.device, like.dtype, run.hook_state())
+        return run.once(key, lambda: compute(keep_keys))
+
+    def _key_bytes(self, contexts: Sequence[Tensor | None], voice: Sequence[Tensor | None]) -> int:
+        rows = sum(context.shape[0] * self.config.text_len for context in contexts if context is not None)
+        if voice[0] is not None:
+            rows += voice[0].shape[0] * self.config.reference_tokens * len(self.config.reference_streams)
+        element = next(context for context in contexts if context is not None).element_size()
+        return 2 * rows * self.config.dim * self.config.num_layers * element
+
+    def _stream(
+        self,
+        run: Run,
+        name: str,
+        latent: Tensor | None,
+        timestep: Tensor,
+        factors: tuple[tuple[float, ...], ...] | None,
+        conditions: Conditions | None,
+    ) -> StreamInput | None:
+        if latent is None:
+            return None
+        layout = self.video_layout if name == "video" else self.audio_layout
+        key = (name, tuple(latent.shape[2:]), latent.device, latent.dtype)
+        rope, extra = run.once(("layout", *key), lambda: layout(latent))
+        tokens = rope.cos.shape[0]
+        if not factors:
+            return StreamInput(latent, NoiseLevels.uniform(timestep, tokens), rope, conditions, extra)
+        runs = run.once(
+            ("held", *key, factors, latent.shape[0]),
+            lambda: NoiseLevels.from_tokens(_factor_table(factors, latent), tokens // len(factors[0])),
+        )
+        factor = run.once(("factor", *key, factors, latent.shape[0]), lambda: runs.timestep.to(timestep))
+        return StreamInput(latent, NoiseLevels(factor * timestep[:, None], runs.lengths), rope, conditions, extra)
+
+
+def _factor_table(factors: tuple[tuple[float, ...], ...], latent: Tensor) -> Tensor:
+    """(B, entries) on the CPU, repeated for the conditionings that the host has batched."""
+    table = torch.tensor(factors, dtype=torch.float32)
+    return table.repeat(latent.shape[0] // table.shape[0], 1)
+
+
+def _attention(transformer_options: dict[str, Any]) -> Callable[[Tensor, Tensor, Tensor, int], Tensor]:
+    """The host's attention of choice with its options of this call."""
+
+    def attention(queries: Tensor, keys: Tensor, values: Tensor, heads: int) -> Tensor:
+        return optimized_attention(queries, keys, values, heads=heads, transformer_options=transformer_options)
+
+    return attention
+
+
+class _BlockRunner:
+    """Runs blocks for the host: fetches weights ahead, lets patches replace a block or change its result."""
+
+    def __init__(self, model: DiffusionModel, transformer_options: dict[str, Any], device: torch.device) -> None:
+        self.options, self.device = transformer_options, device
+        self.pairs = [nn.ModuleList(pair) for pair in zip(model.video.blocks, model.audio.blocks, strict=True)]
+        self.queue = comfy.model_prefetch.make_prefetch_queue(list(self.pairs), device, transformer_options)
+        transformer_options["total_blocks"] = len(self.pairs)
+        transformer_options["block_type"] = "double"
+
+    def __call__(self, index: int, block: Callable[[Tokens], Tokens], tokens: Tokens) -> Tokens:
+        comfy.model_prefetch.prefetch_queue_pop(self.queue, self.device, self.pairs[index])
+        self.options["block_index"] = index
+        replace = self.options.get("patches_replace", {}).get("dit", {}).get(("double_block", index))
+        if replace is None:
+            tokens = block(tokens)
+        else:
+            arguments = {"img": tokens, "transformer_options": self.options}
+            tokens = replace(arguments, {"original_block": lambda given: {"img": block(given["img"])}})["img"]
+        for patch in self.options.get("patches", {}).get("double_block", []):
+            given = {"img": tokens, "block_index": index, "transformer_options": self.options}
+            tokens = patch(given)["img"]
+        if index + 1 == len(self.pairs):
+            comfy.model_prefetch.prefetch_queue_pop(self.queue, self.device, None)
+        return tokens
+
+
+class UniTalkingModel(comfy.model_base.BaseModel):
+    """The host's view of a UniTalking model; `unitalking` is its config, which survives clones and LoRA."""
+
+    def __init__(self, model_config: Any, config: UniTalkingConfig, device: torch.device | None = None) -> None:
+        super().__init__(model_config, comfy.model_base.ModelType.FLOW, device=device, unet_model=DiffusionModel)
+        self.unitalking = config
+        self.diffusion_model.reserve_bytes = self.memory_required
+
+    def extra_conds(self, **given: Any) -> dict[str, Any]:
+        """Any conditioning -> the same keys and shapes, so that the host batches positive and negative.
+
+        Raises:
+            ValueError: a latent or a text encoder of another model.
+        """
+        config = self.unitalking
+        shapes = given.get("latent_shapes") or [tuple(given["noise"].shape)]
+        check_latent_shapes(shapes, config)
+        context = fit_context(given.get("cross_attn"), config, "positive or negative")
+        audio_context = given.get(AUDIO_CONTEXT_KEY)
+        audio_context = context if audio_context is None else fit_context(audio_context, config, "sound")
+        conds = {
+            "c_crossattn": comfy.conds.CONDRegular(context),
+            "audio_context": comfy.conds.CONDRegular(audio_context.to(context)),
+            "latent_shapes": comfy.conds.CONDConstant(shapes),
+            "held": comfy.conds.CONDConstant(_held(given.get("denoise_mask"), shapes)),
+        }
+        if config.reference_tokens:
+            voice = given.get(VOICE_KEY)
+            conds["reference"] = comfy.conds.CONDRegular(self._reference(voice).to(context.device))
+            conds["voice_present"] = comfy.conds.CONDRegular(torch.full((1,), float(voice is not None)).to(context))
+        return conds
+
+    def _reference(self, voice: Tensor | None) -> Tensor:
+        """Normalised voice latents filled to reference_tokens, zeros without a voice, (1, C, reference_tokens)."""
+        config = self.unitalking
+        if voice is None:
+            return torch.zeros(1, config.audio_channels, config.reference_tokens)
+        if voice.ndim != 3 or voice.shape[1] != config.audio_channels:
+            raise ValueError(
+                f"The voice has latents of shape {tuple(voice.shape)}, this model takes (1, "
+                f"{config.audio_channels}, n): encode the clip with this model's own audio VAE."
+            )
+        return fill_reference(self.latent_format.audio.normalise(voice.float()), config.reference_tokens)
+
+    def scale_latent_inpaint(self, sigma: Tensor, noise: Tensor, latent_image: Tensor, **kwargs: Any) -> Tensor:
+        """Held tokens stay clean at every noise level."""
+        return latent_image
+
+    def map_context_window_to_modalities(
+        self, primary_indices: list[int], latent_shapes: list[Sequence[int]], dim: int
+    ) -> list[list[int]]:
+        """Audio latents that sound while the given video latents are seen, by absolute time."""
+        if len(latent_shapes) < 2:
+            return [primary_indices]
+        config = self.unitalking
+        return [primary_indices, audio_window(primary_indices, latent_shapes[0][2], latent_shapes[1][2], config)]
+
+    def resize_cond_for_context_window(
+        self, cond_key: str, cond_value: Any, window: Any, x_in: Tensor, device: torch.device, **kwargs: Any
+    ) -> Any:
+        """What is held, cut to the window; all other conditioning of ours is about the whole clip and stays."""
+        if cond_key == "held" and cond_value.cond is not None:
+            return comfy.conds.CONDConstant(_held_in_window(cond_value.cond, window))
+        if cond_key in ("held", "c_crossattn", "audio_context", "reference", "voice_present"):
+            return cond_value
+        return None
+
+
+def _held(mask: Tensor | None, shapes: Sequence[Sequence[int]]) -> HeldTokens | None:
+    return None if mask is None else held_tokens(comfy.utils.unpack_latents(mask, shapes))
+
+
+def _held_in_window(held: HeldTokens, window: Any) -> HeldTokens:
+    video = window.get_tensor(torch.tensor(held.video), dim=1)
+    audio = torch.tensor(held.audio)
+    if window.modality_windows:
+        audio = window.get_window_for_modality(1).get_tensor(audio, dim=1)
+    return HeldTokens(*(tuple(tuple(row) for row in table.tolist()) for table in (video, audio)))
+
+
+def audio_window(video: list[int], video_total: int, audio_total: int, config: UniTalkingConfig) -> list[int]:
+    """Audio latents whose time falls on the given video latents, in order, without repeats."""
+    scale = config.position_scale
+    chosen: dict[int, None] = {}
+    for index in video:
+        end = audio_total if index + 1 == video_total else round((index + 1) / scale)
+        chosen.update(dict.fromkeys(range(min(round(index / scale), audio_total - 1), min(end, audio_total))))
+    return list(chosen)

@@ -1,0 +1,55 @@
+"""The portraits and voices that ship with the pack, so that a fresh install runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from .files import PACK
+
+NO_SAMPLE = "none"
+PORTRAITS, VOICES = PACK / "assets" / "portraits", PACK / "assets" / "voices"
+
+
+def portrait_choices() -> list[str]:
+    """Names of the built-in portraits."""
+    return [*_names(PORTRAITS, {".png", ".jpg"}), NO_SAMPLE]
+
+
+def voice_choices() -> list[str]:
+    """Names of the built-in voices."""
+    return [*_names(VOICES, {".flac"}), NO_SAMPLE]
+
+
+def load_portrait(name: str) -> Tensor:
+    """A built-in portrait, (1, H, W, 3) in [0, 1]."""
+    with Image.open(_find(PORTRAITS, name)) as image:
+        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.float32)
+    return torch.from_numpy(pixels / 255)[None]
+
+
+def load_voice(name: str) -> dict[str, Tensor | int]:
+    """A built-in voice as AUDIO: waveform (1, channels, S) and its sample rate."""
+    with av.open(_find(VOICES, name)) as container:
+        frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
+        rate = container.streams.audio[0].rate
+    samples = np.concatenate(frames, axis=1)
+    scale = float(np.iinfo(samples.dtype).max) + 1 if np.issubdtype(samples.dtype, np.integer) else 1.0
+    return {"waveform": torch.from_numpy(samples.astype(np.float32) / scale)[None], "sample_rate": rate}
+
+
+def _names(folder: Path, suffixes: set[str]) -> list[str]:
+    return sorted(file.stem for file in folder.glob("*") if file.suffix in suffixes)
+
+
+def _find(folder: Path, name: str) -> Path:
+    for file in folder.glob(f"{name}.*"):
+        return file
+    raise FileNotFoundError(
+        f"{name} is not among the pack's {folder.name}: {', '.join(_names(folder, {'.png', '.flac'}))}."
+    )

@@ -1,0 +1,97 @@
+"""The byte-level text encoder of a bundle as the host's CLIP, so that stock text nodes take it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import comfy.sd
+import comfy.supported_models_base
+import torch
+from torch import Tensor, nn
+
+from ..unitalking.checkpoint.files import ModelFile, load_strict
+from ..unitalking.checkpoint.parts import build_part, part_config
+from ..unitalking.codec.text_encoder import END_ID, expected_times, tokenize
+
+TOKENS_KEY = "unitalking_bytes"
+
+logger = logging.getLogger(__name__)
+
+
+class ByteTokenizer:
+    """Text -> bytes and the time at which each is expected to be heard, in the host's token format.
+
+    A token is (id, weight, expected time in s); brackets are text, never weights. Nothing is cut here: whoever wires
+    the text says what does not fit.
+    """
+
+    def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
+        pass
+
+    def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **options: Any) -> dict[str, list]:
+        """One chunk of tokens, as long as the text."""
+        room = len(text.encode("utf-8", "replace")) + 1
+        ids, _ = tokenize(text, room)
+        tokens = [(token, 1.0, time) for token, time in zip(ids, expected_times(text, room), strict=True)]
+        return {TOKENS_KEY: [tokens]}
+
+    def untokenize(self, token_weight_pair: list) -> list:
+        """Tokens with the byte that each stands for."""
+        return [(token, bytes([token[0]]) if token[0] < END_ID else b"") for token in token_weight_pair]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Nothing: bytes need no vocabulary."""
+        return {}
+
+
+class ByteEncoder(nn.Module):
+    """The text encoder behind the host's calls.
+
+    Args:
+        file: the bundle that it comes from.
+        device, dtype, model_options: from the host; the encoder is small and always runs in float32.
+    """
+
+    def __init__(self, file: ModelFile, device: Any = None, dtype: Any = None, model_options: Any = None) -> None:
+        super().__init__()
+        self.max_tokens = part_config(file.config, "text_encoder").max_bytes
+        self.encoder = build_part(file.config, "text_encoder", device=device, dtype=torch.float32)
+        self.encoder.eval().requires_grad_(False)
+        self.name = f"{file.name} (text encoder)"
+        self.dtypes = {torch.float32}
+
+    def set_clip_options(self, options: dict[str, Any]) -> None:
+        """Options are for encoders with several layers to choose from."""
+
+    def reset_clip_options(self) -> None:
+        """See `set_clip_options`."""
+
+    def encode_token_weights(self, tokens: dict[str, list]) -> tuple[Tensor, None]:
+        """Context of one prompt, (1, rows, D), one row per token; no pooled output."""
+        row = tokens[TOKENS_KEY][0]
+        if len(row) > self.max_tokens:
+            logger.warning("UniTalking: the text is %d bytes too long and was cut.", len(row) - self.max_tokens)
+            row = [*row[: self.max_tokens - 1], row[-1]]
+        device = self.encoder.embedding.weight.device
+        ids = torch.tensor([[token[0] for token in row]], device=device)
+        times = torch.tensor([[token[2] for token in row]], device=device)
+        return self.encoder(ids, times), None
+
+    def load_sd(self, tensors: dict[str, Tensor]) -> tuple[list[str], list[str]]:
+        """Loads all weights or raises."""
+        load_strict(self.encoder, {key: value.float() for key, value in tensors.items()}, self.name)
+        return [], []
+
+
+def load_bundled_clip(file: ModelFile) -> comfy.sd.CLIP:
+    """The text encoder of a bundle as the host's CLIP.
+
+    Raises:
+        CheckpointError: tensors that do not fit the config.
+    """
+    tensors = file.parts["text_encoder"]
+    target = comfy.supported_models_base.ClipTarget(ByteTokenizer, ByteEncoder)
+    target.params = {"file": file}
+    parameters = sum(value.numel() for value in tensors.values())
+    return comfy.sd.CLIP(target, parameters=parameters, state_dict=[tensors])

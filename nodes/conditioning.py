@@ -1,0 +1,226 @@
+"""Encode Voice Reference and Text Prompt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..unitalking import timeline
+from ..unitalking.config import UniTalkingConfig
+from ..unitalking.prompt import compose_prompt
+from ..unitalking.speech_timing import speech_duration_s
+from ..unitalking.voice import analyse_voice, resample
+from .assets import NO_SAMPLE, load_voice, voice_choices
+from .constants import AUDIO_CONTEXT_KEY, CATEGORY, VOICE_KEY, VOICE_TYPE
+from .messages import config_of, say
+from .vae import AudioVAE
+from .voice import Voice, check_voice
+
+VoiceSocket = io.Custom(VOICE_TYPE)
+LONGEST_VOICE_S = 10.0
+
+
+class EncodeVoiceReference(io.ComfyNode):
+    """A voice clip -> VOICE, with a report on whether the clip is any good."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="UniTalkingEncodeVoiceReference",
+            display_name="Encode Voice Reference",
+            category=CATEGORY,
+            description="Takes the voice of a 3-5 s clip. The report says what was used and whether it is good enough.",
+            search_aliases=["voice cloning", "speaker", "timbre", "reference audio"],
+            inputs=[
+                io.Vae.Input("audio_vae", tooltip="The sound codec, from Load UniTalking Model."),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="Clip of one person speaking, 3-5 s, any sample rate and channels. Without one the sample "
+                    "voice below is used.",
+                ),
+                io.Combo.Input(
+                    "sample_voice",
+                    options=voice_choices(),
+                    tooltip="Built-in synthetic voice, used when no audio is wired.",
+                ),
+                io.Boolean.Input(
+                    "trim",
+                    default=True,
+                    tooltip="Cut silence at both ends and take the stretch with the most speech. Off: the clip from "
+                    "its start.",
+                ),
+            ],
+            outputs=[VoiceSocket.Output(display_name="voice"), io.String.Output(display_name="report")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, audio_vae: Any, sample_voice: str, trim: bool, audio: dict[str, Any] | None = None
+    ) -> io.NodeOutput:
+        """Measures, trims, resamples and encodes the clip."""
+        if not isinstance(audio_vae, AudioVAE):
+            raise ValueError(
+                "Encode Voice Reference: the VAE is not a UniTalking audio codec: wire audio_vae from Load UniTalking "
+                "Model."
+            )
+        if audio is None and sample_voice == NO_SAMPLE:
+            raise ValueError("Encode Voice Reference: no voice. Wire an AUDIO, or choose a sample voice.")
+        audio = load_voice(sample_voice) if audio is None else audio
+        voice = encode_voice(audio_vae, audio, trim=trim)
+        say(cls, voice.report)
+        return io.NodeOutput(voice, voice.report, ui=ui.PreviewText(voice.report))
+
+
+def encode_voice(audio_vae: AudioVAE, audio: dict[str, Any], *, trim: bool) -> Voice:
+    """AUDIO -> Voice: the best stretch that the model's reference holds, at the codec's rate.
+
+    Raises:
+        ValueError: an empty or silent clip, or one with NaN.
+    """
+    config = audio_vae.config
+    filled_s = config.reference_tokens / config.audio_latents_per_s
+    window_s = min(filled_s, LONGEST_VOICE_S) if filled_s else LONGEST_VOICE_S
+    clip = analyse_voice(audio["waveform"], audio["sample_rate"], trim=trim, window_s=window_s)
+    waveform = resample(clip.waveform, audio["sample_rate"], config.sample_rate)
+    latents = audio_vae.encode(waveform[None, :, None])
+    return Voice(latents, audio_vae.codec_id, config.sample_rate, clip.report.text())
+
+
+class TextPrompt(io.ComfyNode):
+    """Speech, scene and sound -> conditioning of both streams."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="UniTalkingTextPrompt",
+            display_name="Text Prompt",
+            category=CATEGORY,
+            description="What is said, what is seen, what is heard. Brackets are text here, not weights.",
+            search_aliases=["prompt", "speech", "text to speech", "script"],
+            inputs=[
+                io.Model.Input("model", tooltip="The UniTalking model; gives the prompt style and lengths."),
+                io.Clip.Input("clip", tooltip="The text encoder, from Load UniTalking Model."),
+                io.String.Input(
+                    "speech",
+                    multiline=True,
+                    default="Hello, nice to meet you.",
+                    tooltip="The words to be spoken, and nothing else. A single speaker.",
+                ),
+                io.String.Input(
+                    "scene",
+                    multiline=True,
+                    default="",
+                    tooltip="What is seen: the person, the place, the light. Models without scene knowledge ignore it.",
+                ),
+                io.String.Input(
+                    "sound",
+                    multiline=True,
+                    default="",
+                    tooltip="What is heard besides the words: tone of voice, room, background. May stay empty.",
+                ),
+                io.String.Input(
+                    "negative_picture",
+                    multiline=True,
+                    default="",
+                    tooltip="What the picture should not look like, e.g. jitter, bad hands, blur, distortion.",
+                    advanced=True,
+                ),
+                io.String.Input(
+                    "negative_sound",
+                    multiline=True,
+                    default="",
+                    tooltip="What the sound should not be like, e.g. robotic, muffled, echo, distorted.",
+                    advanced=True,
+                ),
+                io.Combo.Input(
+                    "prompt_style",
+                    options=["auto", "tagged", "plain"],
+                    default="auto",
+                    tooltip="How the fields are joined. auto: as the model was trained. tagged: speech between <S> "
+                    "and <E>. plain: running text.",
+                    advanced=True,
+                ),
+                VoiceSocket.Input(
+                    "voice", optional=True, tooltip="The voice to speak with, from Encode Voice Reference."
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="positive"),
+                io.Conditioning.Output(display_name="negative"),
+                io.String.Output(display_name="prompt"),
+                io.Int.Output(display_name="planned_frames"),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        clip: Any,
+        speech: str,
+        scene: str,
+        sound: str,
+        negative_picture: str,
+        negative_sound: str,
+        prompt_style: str,
+        voice: Voice | None = None,
+    ) -> io.NodeOutput:
+        """Encodes the prompt for both streams and plans the clip's length from the speech."""
+        config = config_of(model, "Text Prompt")
+        if voice is not None:
+            check_voice(voice, config, "Text Prompt")
+        style = config.prompt_style if prompt_style == "auto" else prompt_style
+        prompt = compose_prompt(speech, scene, sound, style)
+        notes: list[str] = [] if speech.strip() else ["no speech: nothing will be said"]
+        positive = encode_text(clip, prompt, config, "prompt", notes)
+        negative = encode_text(clip, negative_picture, config, "negative for the picture", notes)
+        unheard = encode_text(clip, negative_sound, config, "negative for the sound", notes)
+        frames = planned_frames(speech, config, notes)
+        given = {AUDIO_CONTEXT_KEY: positive[0][0]}
+        if voice is not None:
+            given[VOICE_KEY] = voice.latents
+        shown = "\n".join([prompt or "(empty prompt)", f"{frames} frames planned", *notes])
+        say(cls, shown)
+        return io.NodeOutput(
+            [[context, {**more, **given}] for context, more in positive],
+            [[context, {**more, AUDIO_CONTEXT_KEY: unheard[0][0]}] for context, more in negative],
+            prompt,
+            frames,
+            ui=ui.PreviewText(shown),
+        )
+
+
+def encode_text(clip: Any, text: str, config: UniTalkingConfig, name: str, notes: list[str]) -> list:
+    """Conditioning of a text: weights off, cut to the model's length with the end token kept, which is noted.
+
+    Raises:
+        ValueError: no text encoder is wired.
+    """
+    if clip is None:
+        raise ValueError("Text Prompt: no text encoder is wired: connect clip of Load UniTalking Model.")
+    tokens = clip.tokenize(text, disable_weights=True)
+    for chunks in tokens.values():
+        for row in chunks:
+            extra = len(row) - config.text_len
+            if extra > 0:
+                notes.append(f"{name}: {extra} tokens too long, cut to {config.text_len}")
+                row[config.text_len - 1 : -1] = []
+    return clip.encode_from_tokens_scheduled(tokens)
+
+
+def planned_frames(speech: str, config: UniTalkingConfig, notes: list[str]) -> int:
+    """Frames that the speech needs, at least one second, at most what the model was trained on (noted)."""
+    needed = timeline.frames_for(max(speech_duration_s(speech), 1.0), config.fps, config.time_stride)
+    longest = config.trained.max_frames
+    if needed > longest:
+        notes.append(
+            f"the speech needs about {needed} frames, this model was trained on up to {longest}: split it over "
+            "several clips"
+        )
+    return min(needed, longest)

@@ -1,0 +1,147 @@
+"""Decode AV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import InputImpl, Types, io
+from comfy_execution.graph_utils import ExecutionBlocker
+from torch import Tensor
+
+from ..unitalking import timeline
+from .checks import check_finite
+from .constants import CATEGORY, DEFAULT_FPS, LATENT_KEY
+
+# Latent cells of a tile and of its overlap; 16 pixels each for Wan2.2's codec.
+TILE, OVERLAP = 16, 4
+TILE_FRAMES, OVERLAP_FRAMES = 16, 4
+
+
+class Decode(io.ComfyNode):
+    """LATENT -> pictures, sound and video, one list item per clip."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="UniTalkingDecode",
+            display_name="Decode AV",
+            category=CATEGORY,
+            description="Turns a clip into pictures and sound of exactly the same length. The loudness is left alone.",
+            search_aliases=["vae decode", "decode audio"],
+            inputs=[
+                io.Latent.Input("latent", tooltip="The clip, from a sampler."),
+                io.Vae.Input("vae", tooltip="The picture codec, from Load UniTalking Model."),
+                io.Vae.Input("audio_vae", tooltip="The sound codec, from Load UniTalking Model."),
+                io.Boolean.Input(
+                    "tiled",
+                    default=False,
+                    tooltip="Decode the picture in tiles: less memory, slower, faint seams are possible.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=0.0,
+                    min=0.0,
+                    max=120.0,
+                    step=0.001,
+                    tooltip="Pictures per second. 0: what the clip was made for (24 where it does not say).",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images", is_output_list=True),
+                io.Audio.Output(display_name="audio", is_output_list=True),
+                io.Video.Output(display_name="video", is_output_list=True),
+                io.Float.Output(display_name="fps"),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, latent: dict[str, Any], vae: Any, audio_vae: Any, tiled: bool, fps: float) -> io.NodeOutput:
+        """Decodes clip by clip."""
+        video, audio = streams_of(latent)
+        fps = fps or float(latent.get(LATENT_KEY, {}).get("fps", DEFAULT_FPS))
+        frames = latent.get(LATENT_KEY, {}).get("frames")
+        images, sounds, clips = [], [], []
+        for index in range((audio if video is None else video).shape[0]):
+            pictures = None if video is None else decode_pictures(vae, video[index : index + 1], tiled=tiled)
+            length = frames if pictures is None else pictures.shape[0]
+            sound = None if audio is None else decode_sound(audio_vae, audio[index : index + 1], length, fps)
+            images.append(_or_blocked(pictures, "picture"))
+            sounds.append(_or_blocked(sound, "sound"))
+            clips.append(_or_blocked(None if pictures is None else _video(pictures, sound, fps), "picture"))
+        return io.NodeOutput(images, sounds, clips, fps)
+
+
+def streams_of(latent: dict[str, Any]) -> tuple[Tensor | None, Tensor | None]:
+    """Picture and sound latents of a LATENT, None for a stream of length 0.
+
+    Raises:
+        ValueError: a latent of an image model.
+    """
+    samples = latent["samples"]
+    parts = list(samples.unbind()) if getattr(samples, "is_nested", False) else [samples]
+    if len(parts) > 2 or parts[0].ndim != 5 or (len(parts) == 2 and parts[1].ndim != 3):
+        shapes = " and ".join(str(tuple(part.shape)) for part in parts)
+        raise ValueError(f"Decode AV: the LATENT has shape {shapes}, expected picture and sound from a sampler.")
+    audio = parts[1] if len(parts) > 1 and parts[1].shape[2] else None
+    return (parts[0] if parts[0].shape[2] else None), audio
+
+
+def decode_pictures(vae: Any, video: Tensor, *, tiled: bool) -> Tensor:
+    """Latents of one clip (1, C, F, H, W) -> pictures (frames, height, width, 3) in [0, 1].
+
+    Raises:
+        ValueError: another codec, or NaN.
+    """
+    channels = getattr(vae, "latent_channels", None)
+    if channels != video.shape[1]:
+        raise ValueError(
+            f"Decode AV: the VAE decodes latents of {channels} channels, the clip has {video.shape[1]}: use vae of the "
+            "same Load UniTalking Model."
+        )
+    check_finite(video, "the picture's latents")
+    if tiled:
+        sizes = {"tile_x": TILE, "tile_y": TILE, "overlap": OVERLAP}
+        pictures = vae.decode_tiled(video, **sizes, tile_t=TILE_FRAMES, overlap_t=OVERLAP_FRAMES)
+    else:
+        pictures = vae.decode(video)
+    check_finite(pictures, "the decoded picture")
+    return pictures[0]
+
+
+def decode_sound(audio_vae: Any, audio: Tensor, frames: int | None, fps: float) -> dict[str, Any]:
+    """Latents of one clip (1, C, L) -> AUDIO of exactly the pictures' length, loudness untouched.
+
+    Args:
+        audio_vae: the codec.
+        audio: latents.
+        frames: pictures that the sound belongs to; None: all that was decoded.
+        fps: pictures per second.
+
+    Raises:
+        ValueError: another codec, or NaN.
+    """
+    channels = getattr(audio_vae, "latent_channels", None)
+    if channels != audio.shape[1]:
+        raise ValueError(
+            f"Decode AV: the audio VAE decodes latents of {channels} channels, the clip has {audio.shape[1]}: use "
+            "audio_vae of the same Load UniTalking Model."
+        )
+    check_finite(audio, "the sound's latents")
+    waveform = audio_vae.decode(audio).movedim(-1, 1)  # (1, channels, samples)
+    check_finite(waveform, "the decoded sound")
+    rate = audio_vae.audio_sample_rate
+    kept = waveform.shape[-1] if frames is None else timeline.samples_kept(frames, fps, rate)
+    missing = max(0, kept - waveform.shape[-1])
+    return {"waveform": torch.nn.functional.pad(waveform[..., :kept], (0, missing)), "sample_rate": rate}
+
+
+def _or_blocked(value: Any, stream: str) -> Any:
+    return ExecutionBlocker(f"Decode AV: this clip has no {stream}.") if value is None else value
+
+
+def _video(pictures: Tensor, sound: dict[str, Any] | None, fps: float) -> Any:
+    components = Types.VideoComponents(images=pictures, audio=sound, frame_rate=timeline.rational(fps))
+    return InputImpl.VideoFromComponents(components)

@@ -1,0 +1,43 @@
+"""The single list of nodes, in the order of the menu."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .conditioning import EncodeVoiceReference, TextPrompt
+from .decode import Decode
+from .files import register_folders
+from .guider import JointGuider
+from .latents import EmptyLatent, Portrait
+from .loaders import LoadLora, LoadModel
+from .sampler import JointSampler
+from .sampling import FlowSigmas, FlowUniPC, JointNoise
+from .save import SaveMP4
+
+NODES: list[type[io.ComfyNode]] = [
+    LoadModel,
+    LoadLora,
+    EncodeVoiceReference,
+    TextPrompt,
+    EmptyLatent,
+    Portrait,
+    JointNoise,
+    FlowUniPC,
+    FlowSigmas,
+    JointGuider,
+    JointSampler,
+    Decode,
+    SaveMP4,
+]
+
+
+class UniTalkingExtension(ComfyExtension):
+    """Hands the nodes to the host."""
+
+    async def on_load(self) -> None:
+        """Registers the pack's model folder."""
+        register_folders()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """All nodes."""
+        return NODES

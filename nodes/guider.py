@@ -1,0 +1,166 @@
+"""Joint Guider: classifier-free guidance with a strength of its own for picture, sound and voice."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import comfy.samplers
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..unitalking.config import UniTalkingConfig
+from ..unitalking.guidance import Guidance, needed_passes
+from .constants import CATEGORY, VOICE_KEY
+from .messages import config_of
+
+VIDEO_TOOLTIP = (
+    "How strictly the picture follows the text. 0: the model's own value (4 for the full model); 1: no guidance, "
+    "twice as fast when the sound's is 1 as well."
+)
+AUDIO_TOOLTIP = (
+    "How strictly the sound follows the text and the voice. 0: the model's own value (3 for the full model)."
+)
+VOICE_TOOLTIP = (
+    "How strictly the voice is imitated. 0: linked to the values above (two passes per step). Any other value costs a "
+    "third pass."
+)
+
+
+class AVGuider(comfy.samplers.CFGGuider):
+    """The host's guider with a strength per stream; where all are equal it computes what the host computes.
+
+    Args:
+        model_patcher: a UniTalking MODEL.
+        guidance: strengths.
+    """
+
+    def __init__(self, model_patcher: Any, guidance: Guidance) -> None:
+        super().__init__(model_patcher)
+        self.guidance = guidance
+        self.set_cfg(guidance.video)
+        self.streams: tuple[str, ...] = ("video", "audio")
+        self.video_values = 0
+
+    def set_conds(self, positive: list, negative: list) -> None:
+        """Keeps the positive, the negative, and the positive without its voice where that has a strength of its own."""
+        conds = {"positive": positive, "negative": negative}
+        has_voice = any(VOICE_KEY in more for _, more in positive)
+        if has_voice and self.guidance.voice is not None:
+            conds["text"] = [
+                [context, {key: value for key, value in more.items() if key != VOICE_KEY}] for context, more in positive
+            ]
+        self.inner_set_conds(conds)
+
+    def sample(self, noise: Any, latent_image: Any, *args: Any, **kwargs: Any) -> Any:
+        """Notes how much of the packed latent is picture, then samples as the host does."""
+        self.streams, self.video_values = ("video",), 0
+        if latent_image.is_nested:
+            sizes = [math.prod(part.shape[1:]) for part in latent_image.unbind()]
+            self.streams = tuple(name for name, size in zip(("video", "audio"), sizes, strict=True) if size)
+            self.video_values = sizes[0]
+        return super().sample(noise, latent_image, *args, **kwargs)
+
+    def predict_noise(
+        self, x: Tensor, timestep: Tensor, model_options: dict[str, Any] | None = None, seed: int | None = None
+    ) -> Tensor:
+        """The guided denoised latent, (B, 1, N) packed or (B, C, F, H, W) plain; all passes are one batched call."""
+        model_options = model_options or {}
+        main, none, voice = self._passes(model_options)
+        conds = [main, none] if voice is None else [main, none, voice]
+        if "sampler_calc_cond_batch_function" in model_options:
+            given = {"conds": conds, "input": x, "sigma": timestep, "model": self.inner_model}
+            out = model_options["sampler_calc_cond_batch_function"]({**given, "model_options": model_options})
+        else:
+            out = comfy.samplers.calc_cond_batch(self.inner_model, conds, x, timestep, model_options)
+        scale = self._scale(x)
+        for change in model_options.get("sampler_pre_cfg_function", []):
+            given = {"conds": conds, "conds_out": out, "cond_scale": scale, "timestep": timestep, "input": x}
+            out = change({**given, "sigma": timestep, "model": self.inner_model, "model_options": model_options})
+        if main is none:
+            out[0] = out[1]
+        guided = comfy.samplers.cfg_function(
+            self.inner_model, out[0], out[1], scale, x, timestep, model_options=model_options, cond=main, uncond=none
+        )
+        return guided if voice is None else guided + self.guidance.voice * (out[2] - out[0])
+
+    def _passes(self, model_options: dict[str, Any]) -> tuple[list | None, list | None, list | None]:
+        """Conditionings of the passes that have weight: the main one, the negative, and the voice on its own."""
+        apart = "text" in self.conds
+        needed = set(needed_passes(self.guidance, self.streams, has_voice=apart))
+        if model_options.get("disable_cfg1_optimization", False):
+            needed.add("none")
+        none = self.conds.get("negative") if "none" in needed else None
+        if not needed & {"text", "text_voice"}:
+            return none, none, None
+        if not apart or "text" not in needed:
+            return self.conds["positive"], none, None
+        return self.conds["text"], none, self.conds["positive"] if "text_voice" in needed else None
+
+    def _scale(self, x: Tensor) -> Tensor | float:
+        """Guidance strength per value of the packed latent, (1, 1, N), or a number where there is one stream."""
+        if len(self.streams) == 1:
+            return self.guidance.of(self.streams[0])
+        scale = torch.full((1, 1, x.shape[-1]), self.guidance.audio, device=x.device, dtype=x.dtype)
+        scale[..., : self.video_values] = self.guidance.video
+        return scale
+
+
+def model_guidance(config: UniTalkingConfig, video: float, audio: float, voice: float) -> Guidance:
+    """Strengths from widgets: 0 stands for the model's own value, and for the voice for linked."""
+    return Guidance(video or config.sampling.guidance_video, audio or config.sampling.guidance_audio, voice or None)
+
+
+def guidance_inputs() -> list[io.Input]:
+    """The three widgets, the same in every node that has them."""
+    limits = {"default": 0.0, "min": 0.0, "max": 30.0, "step": 0.1}
+    return [
+        io.Float.Input("guidance_video", tooltip=VIDEO_TOOLTIP, **limits),
+        io.Float.Input("guidance_audio", tooltip=AUDIO_TOOLTIP, **limits),
+        io.Float.Input("guidance_voice", tooltip=VOICE_TOOLTIP, **limits),
+    ]
+
+
+class JointGuider(io.ComfyNode):
+    """Guidance for SamplerCustomAdvanced."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="UniTalkingJointGuider",
+            display_name="Joint Guider",
+            category=CATEGORY,
+            description="Guidance of its own for picture, sound and voice, for SamplerCustomAdvanced.",
+            search_aliases=["cfg", "guidance", "guider"],
+            inputs=[
+                io.Model.Input("model", tooltip="A UniTalking model."),
+                io.Conditioning.Input("positive", tooltip="What to make, from Text Prompt."),
+                io.Conditioning.Input("negative", tooltip="What to keep away from, from Text Prompt."),
+                *guidance_inputs(),
+            ],
+            outputs=[io.Guider.Output(display_name="guider")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: list,
+        negative: list,
+        guidance_video: float,
+        guidance_audio: float,
+        guidance_voice: float,
+    ) -> io.NodeOutput:
+        """Builds the guider."""
+        config = config_of(model, "Joint Guider")
+        guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice)
+        return io.NodeOutput(joint_guider(model, positive, negative, guidance))
+
+
+def joint_guider(model: Any, positive: list, negative: list, guidance: Guidance) -> AVGuider:
+    """A guider with its conditionings set."""
+    guider = AVGuider(model, guidance)
+    guider.set_conds(positive, negative)
+    return guider

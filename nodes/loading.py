@@ -1,0 +1,165 @@
+"""Files -> MODEL, CLIP and VAE through the host's own patchers, casts and quantised weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import comfy.latent_formats
+import comfy.model_management
+import comfy.model_patcher
+import comfy.patcher_extension
+import comfy.supported_models_base
+import comfy.utils
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ..unitalking.checkpoint.files import CONFIG_TENSOR, CheckpointError, ModelFile, config_tensors, read_model
+from ..unitalking.checkpoint.keys import to_file_keys
+from ..unitalking.config import UniTalkingConfig
+from .adapter import UniTalkingModel
+from .latent_format import UniTalkingLatentFormat
+from .run import around_sampling
+
+# Wan2.2-5B's factor, by which the host estimates memory from the area of a latent, belongs to this width.
+WIDTH_OF_FACTOR_ONE = 2222
+
+logger = logging.getLogger(__name__)
+
+
+class SupportedModel(comfy.supported_models_base.BASE):
+    """What the host asks of a model family: dtypes, sampling, memory, names of weights when saving."""
+
+    unet_extra_config: dict[str, Any] = {}  # noqa: RUF012 (the host's own attribute; it would add its defaults)
+    supported_inference_dtypes = [torch.bfloat16, torch.float32]  # noqa: RUF012 (the host's own attribute)
+
+    def __init__(self, file: ModelFile) -> None:
+        config = file.config
+        self.latent_format = partial(
+            UniTalkingLatentFormat, config, file.video, file.audio, preview_factors(config, file.rgb)
+        )
+        super().__init__({"config": config})
+        self.config, self.rgb = config, file.rgb
+        self.sampling_settings = {"shift": config.sampling.sigma_shift}
+        # The packed latent counts channels as area: the factor is per channel (host measurements in docs).
+        self.memory_usage_factor = config.dim / WIDTH_OF_FACTOR_ONE / config.in_dim
+
+    def get_model(self, state_dict: Mapping[str, Tensor], prefix: str = "", device: Any = None) -> UniTalkingModel:
+        """The host's model object, without weights."""
+        return UniTalkingModel(self, self.config, device=device)
+
+    def inpaint_model(self) -> bool:
+        """Never: masks hold tokens instead."""
+        return False
+
+    def process_unet_state_dict_for_saving(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Native names, with the config and latent statistics beside the weights, under the host's prefix."""
+        tensors = to_file_keys(state_dict)
+        tensors[CONFIG_TENSOR] = config_tensors(self.config)[1]
+        for stream in ("video", "audio"):
+            statistics = getattr(self.latent_format, stream)
+            tensors[f"latents.{stream}.mean"] = statistics.mean.clone()
+            tensors[f"latents.{stream}.std"] = statistics.std.clone()
+        if self.rgb is not None:
+            tensors["latents.video.rgb"] = self.rgb
+        return super().process_unet_state_dict_for_saving(tensors)
+
+
+def preview_factors(config: UniTalkingConfig, rgb: Tensor | None) -> Tensor | None:
+    """The file's preview factors, else the host's own for Wan2.2's latents, else none."""
+    if rgb is not None:
+        return rgb.float()
+    wan = comfy.latent_formats.Wan22
+    if config.in_dim != wan.latent_channels:
+        return None
+    return torch.tensor([*wan.latent_rgb_factors, wan.latent_rgb_factors_bias])
+
+
+def read_tensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Everything in a file, through the host's loader; pickled code is never run.
+
+    Raises:
+        CheckpointError: a missing, damaged, truncated or pickled file, named, with what to do.
+    """
+    name = Path(path).name
+    try:
+        tensors, metadata = comfy.utils.load_torch_file(path, safe_load=True, return_metadata=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{name} is not there any more: refresh the node list and choose a file.") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{name} is damaged or its download was cut off: fetch it again. ({error})") from error
+    except Exception as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{name} cannot be read as a model file: expected safetensors, or a .pth of tensors alone (pickled code "
+            f"is not run). Fetch it again or choose another file. ({reason})"
+        ) from error
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise CheckpointError(f"{name} does not hold a flat list of tensors: choose a UniTalking model file.")
+    return tensors, metadata or {}
+
+
+def read_model_file(path: str, *, convert_quants: bool = True) -> tuple[ModelFile, dict[str, str]]:
+    """A model file, taken apart, with old-style scaled weights brought to the host's current form."""
+    tensors, metadata = read_tensors(path)
+    file = read_model(tensors, metadata, Path(path).name)
+    for note in file.notes:
+        logger.warning("UniTalking: %s", note)
+    if convert_quants:
+        network = dict(file.network)
+        for marker in (key for key in tensors if key.endswith("scaled_fp8")):
+            network["scaled_fp8"] = tensors[marker]
+        converted, metadata = comfy.utils.convert_old_quants(network, "", metadata=dict(metadata))
+        file.network.clear()
+        file.network.update(converted)
+    return file, metadata
+
+
+def load_model(path: str, model_options: dict[str, Any] | None = None, disable_dynamic: bool = False) -> Any:
+    """A file -> the host's MODEL.
+
+    The signature is the host's: it calls this again, with these keywords, to make further copies of the model.
+
+    Args:
+        path: the model file.
+        model_options: `dtype` and `custom_operations`, as the host's own loaders take them.
+        disable_dynamic: use the plain patcher.
+
+    Raises:
+        CheckpointError: the file cannot be used.
+    """
+    file, _ = read_model_file(path, convert_quants="custom_operations" not in (model_options or {}))
+    return patch_model(file, path, model_options or {}, disable_dynamic=disable_dynamic)
+
+
+def patch_model(file: ModelFile, path: str, model_options: dict[str, Any], *, disable_dynamic: bool = False) -> Any:
+    """The host's patcher around a model whose file has been read; `path` is where copies are loaded from."""
+    management = comfy.model_management
+    weights = file.network
+    supported = SupportedModel(file)
+    supported.quant_config = comfy.utils.detect_layer_quantization(weights, "")
+    quantised = supported.quant_config is not None
+    load_device = model_options.get("load_device", management.get_torch_device())
+    offload_device = management.unet_offload_device()
+    dtype = model_options.get("dtype") or management.unet_dtype(
+        model_params=comfy.utils.calculate_parameters(weights),
+        supported_dtypes=supported.supported_inference_dtypes,
+        weight_dtype=None if quantised else comfy.utils.weight_dtype(weights),
+    )
+    cast = management.unet_manual_cast(None if quantised else dtype, load_device, supported.supported_inference_dtypes)
+    supported.set_inference_dtype(dtype, cast, device=load_device)
+    supported.custom_operations = model_options.get("custom_operations")
+
+    model = supported.get_model(weights, "")
+    patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    patcher = patcher_class(model, load_device=load_device, offload_device=offload_device)
+    if not management.is_device_cpu(offload_device):
+        model.to(offload_device)
+    model.load_model_weights(weights, "", assign=patcher.is_dynamic())
+    patcher.cached_patcher_init = (load_model, (path, model_options))
+    patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.OUTER_SAMPLE, "unitalking", around_sampling)
+    return patcher

@@ -1,0 +1,162 @@
+"""Our codecs as the host's VAE, so that stock VAE nodes take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.sd
+import comfy.utils
+import torch
+from torch import Tensor, nn
+
+from ..unitalking.checkpoint.files import ModelFile, load_strict, read_part
+from ..unitalking.checkpoint.parts import build_part
+from ..unitalking.config import UniTalkingConfig
+from .loading import read_tensors
+
+# Audio latents per stretch when decoding: about 12 s at 44.1 kHz, so that memory does not grow with the clip.
+DECODE_CHUNK = 512
+# Measured peak of the vocoder: activations per output sample, in values.
+VOCODER_VALUES_PER_SAMPLE = 400
+
+
+class ReadyVAE(comfy.sd.VAE):
+    """The host's VAE around a module that is already built; the host's own constructor only detects files.
+
+    Args:
+        module: encodes (B, channels, ...) and decodes latents, in its own precision.
+        dtype: of its weights.
+        offload: whether the host may keep parts of it elsewhere while it runs.
+    """
+
+    def __init__(self, module: nn.Module, *, dtype: torch.dtype, offload: bool) -> None:
+        management = comfy.model_management
+        self.first_stage_model = module.eval().requires_grad_(False).to(dtype)
+        self.device = management.vae_device()
+        self.output_device = management.intermediate_device()
+        self.vae_dtype = dtype
+        self.working_dtypes = [dtype]
+        self.disable_offload = not offload
+        self.size = None
+        self.process_input = self.process_output = lambda values: values
+        self.pad_channel_value = None
+        self.crop_input = False
+        self.not_video = False
+        self.extra_1d_channel = None
+        self.handles_tiling = False
+        self.format_encoded = None
+        self.downscale_index_formula = self.upscale_index_formula = None
+        management.archive_model_dtypes(module)
+        patcher = comfy.model_patcher.CoreModelPatcher if offload else comfy.model_patcher.ModelPatcher
+        self.patcher = patcher(module, load_device=self.device, offload_device=management.vae_offload_device())
+
+
+class AudioModule(nn.Module):
+    """The audio codec behind the host's calls: stereo in and out, chunked decoding.
+
+    The host drops a channel of what it hands to a mono codec, so it is told two channels and they are mixed here.
+    """
+
+    def __init__(self, codec: nn.Module) -> None:
+        super().__init__()
+        self.codec = codec
+
+    def encode(self, waveform: Tensor) -> Tensor:
+        """(B, channels, S) -> latents (B, C, L)."""
+        return self.codec.encode(waveform.mean(1))
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents (B, C, L) -> (B, 2, S): the host's sockets and muxers expect stereo."""
+        progress = comfy.utils.ProgressBar(latents.shape[2]) if latents.shape[2] > DECODE_CHUNK else None
+
+        def on_chunk(done: int, total: int) -> None:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            if progress is not None:
+                progress.update_absolute(done, total)
+
+        return self.codec.decode_chunked(latents, DECODE_CHUNK, on_chunk)[:, None].repeat(1, 2, 1)
+
+
+class AudioVAE(ReadyVAE):
+    """The audio codec as the host's audio VAE; `config` says which codec it is."""
+
+    def __init__(self, codec: nn.Module, config: UniTalkingConfig) -> None:
+        super().__init__(AudioModule(codec), dtype=torch.float32, offload=False)
+        self.config = config
+        self.latent_channels = config.audio_channels
+        self.latent_dim = 1
+        self.output_channels = 2
+        self.pad_channel_value = "replicate"
+        self.upscale_ratio = self.downscale_ratio = config.samples_per_latent
+        self.audio_sample_rate = config.sample_rate
+        self.memory_used_encode = lambda shape, dtype: shape[0] * shape[2] * 64 * 4
+        self.memory_used_decode = lambda shape, dtype: (
+            shape[0] * min(shape[2], DECODE_CHUNK) * config.samples_per_latent * VOCODER_VALUES_PER_SAMPLE * 4
+        )
+
+    @property
+    def codec_id(self) -> str:
+        """Which latents these are: two codecs with the same id understand each other's."""
+        return codec_id(self.config)
+
+
+def codec_id(config: UniTalkingConfig) -> str:
+    """Sample rate, channels and samples per latent of a model's audio latents."""
+    return f"{config.sample_rate}-{config.audio_channels}-{config.samples_per_latent}"
+
+
+class VideoVAE(ReadyVAE):
+    """The small video codec of a bundle as the host's video VAE."""
+
+    def __init__(self, module: nn.Module, config: UniTalkingConfig) -> None:
+        super().__init__(module, dtype=torch.float32, offload=False)
+        time, height, width = config.video_stride
+        self.latent_channels = config.in_dim
+        self.latent_dim = 3
+        self.output_channels = 3
+        self.upscale_ratio = (lambda length: max(0, (length - 1) * time + 1), height, width)
+        self.downscale_ratio = (lambda length: max(0, (length + time - 1) // time), height, width)
+        self.upscale_index_formula = self.downscale_index_formula = (time, height, width)
+        self.process_input = lambda frames: frames * 2.0 - 1.0
+        self.process_output = lambda frames: frames.add_(1.0).div_(2.0).clamp_(0.0, 1.0)
+        self.crop_input = True
+        self.memory_used_encode = lambda shape, dtype: shape[0] * shape[2] * shape[3] * shape[4] * 64 * 4
+        self.memory_used_decode = lambda shape, dtype: (
+            shape[0] * shape[2] * time * shape[3] * height * shape[4] * width * 64 * 4
+        )
+
+
+def read_audio_codec(path: str) -> tuple[UniTalkingConfig, dict[str, Tensor]]:
+    """The audio codec in a file of its own or in another model's bundle: its config and its tensors.
+
+    Raises:
+        CheckpointError: the file holds none, and what it is instead.
+    """
+    tensors, metadata = read_tensors(path)
+    return read_part(tensors, metadata, "audio_vae", Path(path).name)
+
+
+def load_audio_vae(config: UniTalkingConfig, tensors: Mapping[str, Tensor], name: str) -> AudioVAE:
+    """The audio codec of a bundle or of a file of its own.
+
+    Raises:
+        CheckpointError: tensors that do not fit the config.
+    """
+    codec = build_part(config, "audio_vae")
+    load_strict(codec, {key: value.float() for key, value in tensors.items()}, f"{name} (audio codec)")
+    return AudioVAE(codec, config)
+
+
+def load_bundled_video_vae(file: ModelFile) -> VideoVAE:
+    """The video codec of a bundle.
+
+    Raises:
+        CheckpointError: tensors that do not fit the config.
+    """
+    module = build_part(file.config, "video_vae")
+    tensors = {key: value.float() for key, value in file.parts["video_vae"].items()}
+    load_strict(module, tensors, f"{file.name} (video codec)")
+    return VideoVAE(module, file.config)

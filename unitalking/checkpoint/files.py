@@ -1,0 +1,233 @@
+"""The one-file format: a config, the two streams, and optionally the text encoder and the codecs of a bundle.
+
+    metadata "unitalking"                        the config as JSON
+    unitalking.config                            the same as a uint8 tensor, which survives ModelSave and merging
+    video.*, audio.*                             Wan2.2's names inside each stream
+    latents.{video,audio}.{mean,std}             latent statistics, (C,)
+    latents.video.rgb                            (C + 1, 3) preview factors, the last row the bias
+    text_encoder.*, video_vae.*, audio_vae.*     parts of a bundle
+
+Tensors are given as a mapping from names to tensors, as the host or safetensors loads them; this room opens no file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import UniTalkingConfig
+from ..latents import LatentStatistics
+from ..mapping import from_mapping, to_mapping
+from .keys import to_module_keys
+from .layouts import QUANTISATION_SUFFIXES, describe, strip_prefixes
+
+METADATA_KEY = "unitalking"
+CONFIG_TENSOR = "unitalking.config"
+NETWORK = ("video.", "audio.")
+PARTS = ("text_encoder", "video_vae", "audio_vae")
+LARGEST_LIST = 6
+
+
+class CheckpointError(ValueError):
+    """A file that cannot be used, with what it is and what to do."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file, taken apart.
+
+    Attributes:
+        name: the file's name, for messages.
+        config: what the model is.
+        network: tensors `video.*` and `audio.*` under the modules' names.
+        parts: tensors of each part of a bundle that the file has, without the part's prefix.
+        video, audio: latent statistics.
+        rgb: (C + 1, 3) preview factors, or None.
+        notes: what a person should know, such as a config that was guessed.
+    """
+
+    name: str
+    config: UniTalkingConfig
+    network: dict[str, Tensor]
+    parts: dict[str, dict[str, Tensor]]
+    video: LatentStatistics
+    audio: LatentStatistics
+    rgb: Tensor | None
+    notes: tuple[str, ...]
+
+
+def read_model(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None, name: str) -> ModelFile:
+    """Takes a loaded file apart and checks that it is a complete UniTalking model.
+
+    Args:
+        tensors: everything in the file.
+        metadata: its safetensors metadata, if any.
+        name: the file's name, for messages.
+
+    Raises:
+        CheckpointError: another kind of file, a stream that is missing, or tensors that do not fit the config.
+    """
+    tensors = strip_prefixes(tensors)
+    network = to_module_keys({key: value for key, value in tensors.items() if key.startswith(NETWORK)})
+    if not any(key.startswith("video.blocks.") for key in network):
+        raise CheckpointError(f"{name} is {describe(tensors)}, not a UniTalking model. {_HELP}")
+    if not any(key.startswith("audio.blocks.") for key in network):
+        raise CheckpointError(f"{name} has a video stream but no audio stream, so it cannot make sound. {_HELP}")
+    config, notes = read_config(tensors, metadata, name)
+    check_tensors(network, _expected(config), name)
+    parts = {part: _part(tensors, f"{part}.") for part in PARTS}
+    try:
+        video = LatentStatistics.from_tensors(tensors, "video", config.in_dim)
+        audio = LatentStatistics.from_tensors(tensors, "audio", config.audio_channels)
+    except ValueError as error:
+        raise CheckpointError(f"{name}: {error}") from error
+    return ModelFile(
+        name=name,
+        config=config,
+        network=network,
+        parts={part: weights for part, weights in parts.items() if weights},
+        video=video,
+        audio=audio,
+        rgb=tensors.get("latents.video.rgb"),
+        notes=notes,
+    )
+
+
+def read_part(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None, part: str, name: str
+) -> tuple[UniTalkingConfig, dict[str, Tensor]]:
+    """One part of a bundle, or of a file that holds that part alone, with the config that describes it.
+
+    Raises:
+        CheckpointError: the file has no such part, and what it is instead.
+    """
+    found = _part(tensors, f"{part}.")
+    if not found or (METADATA_KEY not in (metadata or {}) and CONFIG_TENSOR not in tensors):
+        raise CheckpointError(
+            f"{name} is {describe(tensors)}: it holds no {part}.* tensors with a UniTalking config. "
+            "Choose a file made for UniTalking."
+        )
+    return read_config(tensors, metadata, name)[0], found
+
+
+_HELP = (
+    "Choose a UniTalking model file (one that holds video.* and audio.* tensors), such as the one in the pack; "
+    "`python -m unitalking.checkpoint inspect FILE` says what a file is."
+)
+
+
+def read_config(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None, name: str
+) -> tuple[UniTalkingConfig, tuple[str, ...]]:
+    """The config from the metadata, else from the tensor, else from shapes with the full model's rates.
+
+    Returns:
+        The config, and notes for a person.
+
+    Raises:
+        CheckpointError: a config that this version cannot honour.
+    """
+    text = (metadata or {}).get(METADATA_KEY)
+    if text is None and CONFIG_TENSOR in tensors:
+        text = bytes(tensors[CONFIG_TENSOR].cpu().to(torch.uint8).tolist()).decode("utf-8")
+    try:
+        if text is not None:
+            return from_mapping(UniTalkingConfig, json.loads(text), "config"), ()
+        return infer_config(tensors), (
+            f"{name} carries no config: sizes were read from its tensors, rates and defaults are the full model's.",
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{name}: its config cannot be used. {error}") from error
+
+
+def config_tensors(config: UniTalkingConfig) -> tuple[str, Tensor]:
+    """The config as JSON for the metadata, and as the uint8 tensor of the same text."""
+    text = json.dumps(to_mapping(config), separators=(",", ":"))
+    return text, torch.tensor(list(text.encode("utf-8")), dtype=torch.uint8)
+
+
+def infer_config(tensors: Mapping[str, Tensor]) -> UniTalkingConfig:
+    """The config of a file without one: sizes from shapes, heads of width 128, all else the full model's.
+
+    Raises:
+        ValueError: the width is not a multiple of 128, so heads cannot be told.
+    """
+    patch = tensors["video.patch_embedding.weight"]
+    dim = patch.shape[0]
+    if dim % 128:
+        raise ValueError(f"width {dim} is not a multiple of 128 and the file does not say how many heads it has.")
+    patch_size = tuple(patch.shape[2:])
+    blocks = {int(key.split(".")[2]) for key in tensors if key.startswith("video.blocks.")}
+    voice = tuple(
+        stream for stream in ("video", "audio") if f"{stream}.blocks.0.cross_attn.k_reference.weight" in tensors
+    )
+    full = UniTalkingConfig()
+    return replace(
+        full,
+        dim=dim,
+        num_heads=dim // 128,
+        num_layers=max(blocks) + 1,
+        ffn_dim=tensors["video.blocks.0.ffn.0.weight"].shape[0],
+        in_dim=patch.shape[1],
+        out_dim=tensors["video.head.head.weight"].shape[0] // (patch_size[0] * patch_size[1] * patch_size[2]),
+        audio_channels=tensors["audio.patch_embedding.weight"].shape[1],
+        patch_size=patch_size,
+        text_dim=tensors["video.text_embedding.0.weight"].shape[1],
+        freq_dim=tensors["video.time_embedding.0.weight"].shape[1],
+        reference_tokens=full.reference_tokens if voice else 0,
+        reference_streams=voice or full.reference_streams,
+    )
+
+
+def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Loads every tensor of a module, none missing, none too many, each in the shape expected.
+
+    Raises:
+        CheckpointError: names the tensors.
+    """
+    check_tensors(tensors, {key: value.shape for key, value in module.state_dict().items()}, name)
+    module.load_state_dict(tensors, strict=True)
+
+
+def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, torch.Size], name: str) -> None:
+    """Compares names and shapes; scales of quantised weights may come on top.
+
+    Raises:
+        CheckpointError: lists missing, unexpected and mis-shaped tensors.
+    """
+    given = {key: value for key, value in tensors.items() if not key.endswith(QUANTISATION_SUFFIXES)}
+    problems = {
+        "missing": sorted(set(expected) - set(given)),
+        "unexpected": sorted(set(given) - set(expected)),
+        "of another shape": [
+            f"{key} ({tuple(given[key].shape)} instead of {tuple(shape)})"
+            for key, shape in expected.items()
+            if key in given and tuple(given[key].shape) != tuple(shape)
+        ],
+    }
+    found = [f"{len(keys)} {kind}: {_listed(keys)}" for kind, keys in problems.items() if keys]
+    if found:
+        raise CheckpointError(
+            f"{name} does not fit the model it says it is: {'; '.join(found)}. "
+            "The file is incomplete, or was made for another version."
+        )
+
+
+def _listed(keys: list[str]) -> str:
+    more = len(keys) - LARGEST_LIST
+    return ", ".join(keys[:LARGEST_LIST]) + (f" and {more} more" if more > 0 else "")
+
+
+def _expected(config: UniTalkingConfig) -> dict[str, torch.Size]:
+    from ..model.transformer import UniTalking
+
+    return {key: value.shape for key, value in UniTalking(config, device="meta").state_dict().items()}
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Any]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
