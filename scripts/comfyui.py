@@ -53,6 +53,8 @@ class ComfyUI:
         self.path, self.base_directory = Path(path), Path(base_directory).absolute()
         self.extra_args, self.start_timeout_s = tuple(extra_args), start_timeout_s
         self.log = self.base_directory / "comfyui.log"
+        self._make_base_directory()
+        self.log.touch()
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -74,7 +76,6 @@ class ComfyUI:
         Raises:
             ServerError: it ended, did not answer in time, or could not load the pack.
         """
-        self._make_base_directory()
         self.port = _free_port()
         command = [sys.executable, str(self.path / "main.py"), "--port", str(self.port)]
         command += ["--base-directory", str(self.base_directory), "--database-url", "sqlite:///:memory:"]

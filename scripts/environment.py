@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -39,6 +40,7 @@ MODULES = (
     *("torch", "torchvision", "torchaudio", "torchsde", "numpy", "einops", "transformers", "sentencepiece"),
     *("safetensors", "aiohttp", "yarl", "yaml", "PIL", "scipy", "psutil", "alembic", "sqlalchemy", "av"),
     *("comfy_kitchen", "comfy_aimdo", "simpleeval", "blake3", "comfyui_frontend_package", "pytest", "ruff"),
+    "tomllib",  # Python 3.11
 )
 
 _FREE_GB = 9
@@ -104,6 +106,21 @@ def python() -> Path:
         is_usable=lambda folder: _python_of(folder).exists(),
     )
     return _python_of(folder)
+
+
+def hand_over(command: list[str], *, cwd: Path | None = None, variables: dict[str, str] | None = None) -> int:
+    """Run `command`, in another folder and with further environment variables where given; its exit status.
+
+    It gets the time to end what it started when this process is interrupted or terminated.
+    """
+    process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **(variables or {})})
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # An interrupt from the keyboard reaches both.
+            continue
 
 
 def _require_python() -> None:
@@ -210,8 +227,11 @@ def _run(command: list[str], log: Path, lock: Lock) -> None:
         for line in process.stdout:
             file.write(line)
             lines.append(line.rstrip())
-            if re.search(r"Downloading .*[0-9.]+ (MB|GB)|Using cached .*GB|Installing collected", line):
-                say(f"  {time.monotonic() - start:4.0f} s  {lines[-1].strip()[:100]}")
+            step = re.search(
+                r"(?:Downloading|Using cached) ([^-]+-[^-]+)\S* (\([0-9.]{4,} MB\))|(Installing) collected", line
+            )
+            if step:
+                say(f"  {time.monotonic() - start:4.0f} s  {' '.join(filter(None, step.groups()))}")
     if process.returncode:
         text = "\n".join(lines)
         hints = [hint for pattern, hint in _HINTS if re.search(pattern, text)]

@@ -45,9 +45,11 @@ def to_prompt(workflow: dict[str, Any], object_info: dict[str, Any]) -> dict[str
         if node["type"] in (*COMMENTS, "Reroute", "PrimitiveNode") or node.get("mode") in (_MUTED, _BYPASSED):
             continue
         if node["type"] in graph.subgraphs:
-            raise WorkflowError(f"{_name(node)} is a subgraph: unpack it in the editor, subgraphs cannot be run here.")
+            raise WorkflowError(
+                f"{node_name(node)} is a subgraph: unpack it in the editor, subgraphs cannot be run here."
+            )
         if node["type"] not in object_info:
-            raise WorkflowError(f"{_name(node)}: this ComfyUI has no such node type. Is its pack installed?")
+            raise WorkflowError(f"{node_name(node)}: this ComfyUI has no such node type. Is its pack installed?")
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": _inputs(node, graph, object_info)}
     return prompt
 
@@ -70,7 +72,7 @@ def set_input(
     nodes = [node for node in prompt.values() if node["class_type"] == class_type]
     if not nodes:
         raise WorkflowError(f"The workflow has no {class_type} node, so its {name!r} cannot be set.")
-    if object_info is not None and name not in dict(_specs(object_info[class_type]["input"])):
+    if object_info is not None and name not in dict(input_specs(object_info[class_type]["input"])):
         raise WorkflowError(f"{class_type} has no input {name!r}.")
     for node in nodes:
         node["inputs"][name] = value
@@ -119,7 +121,7 @@ def _bypass(node: dict[str, Any], slot: int) -> int | None:
 def _inputs(node: dict[str, Any], graph: _Graph, object_info: dict[str, Any]) -> dict[str, Any]:
     spec = object_info[node["type"]]["input"]
     inputs = _widget_inputs(node, spec)
-    known = dict(_specs(spec))
+    known = dict(input_specs(spec))
     for entry in node.get("inputs", []):
         link, value = graph.source(entry.get("link"))
         if link is None and value is None:
@@ -127,7 +129,7 @@ def _inputs(node: dict[str, Any], graph: _Graph, object_info: dict[str, Any]) ->
         name = entry["name"]
         parent = known.get(name.split(".")[0], ("",))[0]
         if name not in known and parent not in (_DYNAMIC_COMBO, _AUTOGROW):
-            raise WorkflowError(f"{_name(node)} has no input {name!r}; it has {', '.join(known)}.")
+            raise WorkflowError(f"{node_name(node)} has no input {name!r}; it has {', '.join(known)}.")
         inputs[name] = list(link) if link else value
     return inputs
 
@@ -136,41 +138,44 @@ def _widget_inputs(node: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]
     """The node's inputs that have widgets, with the widgets' values."""
     values = node.get("widgets_values") or []
     if isinstance(values, dict):
-        return {name: _wrapped(value) for name, value in values.items() if name in dict(_specs(spec))}
-    left = deque(values)
-    inputs = dict(_take(spec, left, node))
+        return {name: _wrapped(value) for name, value in values.items() if name in dict(input_specs(spec))}
+    left = deque(enumerate(values))
+    inputs = {name: _wrapped(value) for name, value, _ in widget_values(spec, left, node)}
     # Upload buttons and texts that a node shows are saved behind the values; they are never numbers.
-    if any(isinstance(value, int | float) and value for value in left):
+    if any(isinstance(value, int | float) and value for _, value in left):
         raise WorkflowError(
-            f"{_name(node)} has {len(values)} widget values, and its inputs take {len(values) - len(left)}: "
-            f"{list(left)} left over. Was it saved with another version of the node?"
+            f"{node_name(node)} has {len(values)} widget values, and its inputs take {len(values) - len(left)}: "
+            f"{[value for _, value in left]} left over. Was it saved with another version of the node?"
         )
     return inputs
 
 
-def _take(
-    spec: dict[str, Any], values: deque[Any], node: dict[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, Any]]:
-    """Name and value of each widget in the order of the inputs, taking values from the left; defaults when none."""
-    for name, (kind, options) in _specs(spec):
+def widget_values(
+    spec: dict[str, Any], values: deque[tuple[int, Any]], node: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, int | None]]:
+    """Name, value and place of each widget in the order of the inputs; the default, without a place, when none is left.
+
+    Takes from the left of `values`, pairs of place and value.
+    """
+    for name, (kind, options) in input_specs(spec):
         if not _has_widget(kind, options):
             continue
         if not values and "default" not in options:
             continue
-        value = values.popleft() if values else options["default"]
-        yield prefix + name, _wrapped(value)
+        place, value = values.popleft() if values else (None, options["default"])
+        yield prefix + name, value, place
         if kind == _DYNAMIC_COMBO:
             chosen = [option for option in options["options"] if option["key"] == value]
             if not chosen:
-                raise WorkflowError(f"{_name(node)}: {value!r} is not a choice of {prefix + name!r}.")
-            yield from _take(chosen[0]["inputs"], values, node, f"{prefix}{name}.")
+                raise WorkflowError(f"{node_name(node)}: {value!r} is not a choice of {prefix + name!r}.")
+            yield from widget_values(chosen[0]["inputs"], values, node, f"{prefix}{name}.")
         # The editor keeps what it does with a seed after each run as one more value, that the server never sees.
         seed = options.get("control_after_generate") or name in ("seed", "noise_seed")
-        if seed and values and values[0] in _AFTER_GENERATE:
+        if seed and values and values[0][1] in _AFTER_GENERATE:
             values.popleft()
 
 
-def _specs(spec: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, dict[str, Any]]]]:
+def input_specs(spec: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, dict[str, Any]]]]:
     """Name, type and options of every input, in the editor's order."""
     for category in ("required", "optional"):
         for name, entry in spec.get(category, {}).items():
@@ -189,6 +194,6 @@ def _wrapped(value: Any) -> Any:
     return {"__value__": value} if isinstance(value, list) else value
 
 
-def _name(node: dict[str, Any]) -> str:
+def node_name(node: dict[str, Any]) -> str:
     title = node.get("title")
     return f"{node['type']} (node {node['id']}{f', {title!r}' if title and title != node['type'] else ''})"

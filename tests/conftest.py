@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -64,6 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Name the marks, so that --strict-markers catches a misspelt one."""
     # Not a hook of this file: those are not asked about the folder above.
     config.pluginmanager.register(RootIsNoTestPackage())
+    # A terminated run still ends its fixtures, and so the server that it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "golden: compares with files of $UNITALKING_GOLDEN, skipped without them")
     config.addinivalue_line("markers", "slow: minutes, or needs what CI lacks; only run with -m slow")
     config.addinivalue_line("markers", "host: runs a real ComfyUI server")
