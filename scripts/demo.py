@@ -34,13 +34,15 @@ class DemoError(Exception):
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The options, files as absolute paths; exits with a message for a wrong one."""
     parser = argparse.ArgumentParser(prog="demo.py", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("output"), help="folder for the MP4 (default: ./output)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("output"), metavar="DIR", help="folder for the MP4 (default: ./output)"
+    )
     parser.add_argument("--workflow", default="talking_portrait_voice", metavar="NAME", help="a file of workflows/")
     parser.add_argument("--speech", metavar="TEXT", help="what is said")
     parser.add_argument("--portrait", type=_file, metavar="FILE", help="picture of the speaker")
     parser.add_argument("--voice", type=_file, metavar="FILE", help="3 to 5 s of the speaker's voice")
     parser.add_argument("--steps", type=_between(1, 1000), metavar="N", help="sampling steps")
-    parser.add_argument("--seed", type=_between(0, MAX_SEED), metavar="N")
+    parser.add_argument("--seed", type=_between(0, MAX_SEED), metavar="N", help="another seed, another take")
     parser.add_argument("--model", type=_file, metavar="FILE", help="model file (.safetensors)")
     parser.add_argument("--comfyui", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
