@@ -56,7 +56,7 @@ def character_times(prompt: str) -> tuple[list[float], float]:
     """The expected time of each character in seconds, and when the speech ends.
 
     Speech starts after a lead of 0.1 s. Characters lie evenly inside their word, silent ones where the speech is at
-    that point, and those outside the spoken parts at 0. A pause counts only when something is spoken after it.
+    that point, and those outside the spoken parts at 0. A pause counts only between words.
 
     Returns:
         one time per character, and the end of the last word (the lead itself when nothing is spoken).
@@ -73,13 +73,12 @@ def character_times(prompt: str) -> tuple[list[float], float]:
                 pause = max(pause, SENTENCE_PAUSE_S if sentence else CLAUSE_PAUSE_S)
                 continue
             times[position:first] = [clock] * (first - position)
-            clock, pause, position = clock + pause, 0.0, after
+            clock, pause, position = clock + (pause if clock > LEAD_S else 0.0), 0.0, after
             share = _duration(unit.group()) / (after - first)
             times[first:after] = [clock + share * (index + 0.5) for index in range(after - first)]
             clock += share * (after - first)
         times[position:stop] = [clock] * (stop - position)
-        if clock > LEAD_S:
-            pause = SENTENCE_PAUSE_S
+        pause = SENTENCE_PAUSE_S
     return times, clock
 
 

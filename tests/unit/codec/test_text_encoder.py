@@ -1,0 +1,146 @@
+"""The byte text encoder: tokens, expected times, padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from unitalking.codec.text_encoder import (
+    END_ID,
+    PAD_ID,
+    ByteTextEncoder,
+    TextEncoderConfig,
+    expected_times,
+    tokenize,
+)
+from unitalking.mapping import from_mapping, to_mapping
+from unitalking.speech_timing import character_times
+
+CONFIG = TextEncoderConfig(16, 2, 4, 64, 31.25)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ByteTextEncoder:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return ByteTextEncoder(CONFIG, dtype=torch.float64).requires_grad_(False)
+
+
+def batch(*texts: str, length: int = 0) -> tuple[Tensor, Tensor]:
+    rows = [(tokenize(text, 64)[0], expected_times(text, 64)) for text in texts]
+    length = max(length, *(len(ids) for ids, _ in rows))
+    ids = torch.tensor([(*ids, *[PAD_ID] * (length - len(ids))) for ids, _ in rows])
+    times = torch.tensor([(*times, *[0.0] * (length - len(times))) for _, times in rows], dtype=torch.float64)
+    return ids, times
+
+
+def test_tokens_are_utf8_bytes_and_an_end() -> None:
+    assert tokenize("Hé", 64) == ((72, 195, 169, END_ID), False)
+    assert tokenize("", 64) == ((END_ID,), False)
+
+
+@pytest.mark.parametrize(("text", "limit", "kept"), [
+    ("hello", 6, "hello"), ("hello", 5, "hell"), ("hello", 1, ""), ("a你好", 5, "a你"), ("a你好", 4, "a")])  # fmt: skip
+def test_long_text_is_cut_between_characters_and_keeps_its_end(text: str, limit: int, kept: str) -> None:
+    assert tokenize(text, limit) == ((*kept.encode(), END_ID), kept != text)
+
+
+def test_lone_surrogate_is_no_error() -> None:
+    assert len(tokenize("a\ud800b", 64)[0]) == len(expected_times("a\ud800b", 64)) == 4
+
+
+@pytest.mark.parametrize("limit", [64, 12, 2])
+def test_every_token_has_an_expected_time(limit: int) -> None:
+    text = "A room. <S>Grüße, 你好!<E>"
+    assert len(expected_times(text, limit)) == len(tokenize(text, limit)[0])
+
+
+def test_bytes_have_the_time_of_their_character_and_the_end_that_of_the_speech() -> None:
+    of_characters, end = character_times("é a")
+    assert expected_times("é a", 64) == (of_characters[0], *of_characters, end)
+
+
+@pytest.mark.parametrize("length", [0, 20, 64])
+def test_padding_rows_are_zero_and_change_nothing(encoder: ByteTextEncoder, length: int) -> None:
+    alone = encoder(*batch("hi there"))
+    ids, times = batch("hi there", "a longer prompt", length=length)
+    times[ids == PAD_ID] = 7.0
+    context = encoder(ids, times)
+    assert context.shape == (2, ids.shape[1], 16)
+    assert torch.equal(context[0, 9:], torch.zeros_like(context[0, 9:]))
+    torch.testing.assert_close(context[:1, :9], alone, rtol=0, atol=1e-12)
+    assert (context[ids != PAD_ID].abs().amax(dim=-1) > 0.1).all()
+
+
+def test_prompt_of_padding_alone_is_zero(encoder: ByteTextEncoder) -> None:
+    context = encoder(torch.full((1, 4), PAD_ID), torch.zeros(1, 4))
+    assert torch.equal(context, torch.zeros_like(context))
+
+
+def test_expected_times_change_the_context(encoder: ByteTextEncoder) -> None:
+    ids, times = batch("hello")
+    for later in (times + 0.05, times * 1.1):
+        assert (encoder(ids, later) - encoder(ids, times)).abs().max() > 1e-3
+
+
+def test_expected_times_are_read_in_audio_latents(encoder: ByteTextEncoder) -> None:
+    ids, times = batch("hello")
+    faster = ByteTextEncoder(replace(CONFIG, audio_latents_per_s=62.5), dtype=torch.float64)
+    faster.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(faster(ids, times / 2), encoder(ids, times))
+
+
+def test_order_of_unspoken_bytes_changes_the_context(encoder: ByteTextEncoder) -> None:
+    def end(text: str) -> Tensor:
+        return encoder(*batch(text))[0, -1]
+
+    assert (end("red cat<S>a<E>") - end("cat red<S>a<E>")).abs().max() > 1e-3
+
+
+def test_every_byte_sees_every_other(encoder: ByteTextEncoder) -> None:
+    ids, times = batch("hello")
+    for index in range(ids.shape[1]):
+        changed = ids.clone()
+        changed[0, index] = 33
+        assert ((encoder(changed, times) - encoder(ids, times)).abs().amax(dim=2) > 1e-6).all()
+
+
+def test_gradient_reaches_every_parameter() -> None:
+    encoder = ByteTextEncoder(CONFIG, dtype=torch.float64)
+    (encoder(*batch("hello there")) * torch.linspace(-1, 1, 16)).square().sum().backward()
+    assert [name for name, value in encoder.named_parameters() if value.grad is None or not value.grad.any()] == []
+
+
+def test_computes_in_bf16_and_float64_and_builds_on_meta(encoder: ByteTextEncoder) -> None:
+    ids, times = batch("hello")
+    half = ByteTextEncoder(CONFIG, dtype=torch.bfloat16)
+    half.load_state_dict(encoder.state_dict())
+    exact = encoder(ids, times)
+    assert exact.dtype == torch.float64
+    assert half(ids, times).dtype == torch.bfloat16
+    assert (half(ids, times).double() - exact).norm() < 0.03 * exact.norm()
+    assert all(value.is_meta for value in ByteTextEncoder(CONFIG, device="meta").state_dict().values())
+
+
+def test_misshapen_or_overlong_input_is_refused(encoder: ByteTextEncoder) -> None:
+    with pytest.raises(ValueError, match=r"text: got ids \(1, 3\) and times \(1, 4\)"):
+        encoder(torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 4))
+    with pytest.raises(ValueError, match="text: got 65 ids, expected at most 64"):
+        encoder(torch.zeros(1, 65, dtype=torch.long), torch.zeros(1, 65))
+    with pytest.raises(ValueError, match="max_bytes: got 0"):
+        tokenize("a", 0)
+
+
+def test_config_survives_json() -> None:
+    assert from_mapping(TextEncoderConfig, to_mapping(CONFIG)) == CONFIG
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("dim", 15), ("dim", 18), ("layers", 0), ("heads", 3), ("max_bytes", "9"), ("audio_latents_per_s", 0.0),
+    ("audio_latents_per_s", float("inf"))])  # fmt: skip
+def test_impossible_config_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=r"TextEncoderConfig\.\w+: got .*expected"):
+        replace(CONFIG, **{field: value})
