@@ -9,7 +9,8 @@ from __future__ import annotations
 import heapq
 import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -85,31 +86,58 @@ def write_mp4(
         ValueError: settings out of range; pictures or sound of wrong shape, with NaN or infinite values; no picture.
     """
     _check(crf, audio_codec, audio_bitrate_kbps)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     notes: list[str] = []
     sound = None if audio is None else mp4_sound.checked(audio, notes)
-    if sound is None:
-        notes.append("No sound was given: the file has none.")
-    total = frames.shape[0] if isinstance(frames, Tensor) else None
-    rate = rational(fps)
+    settings = _Settings(rational(fps), crf, lossless, audio_codec, audio_bitrate_kbps, loudness_lufs)
+    path = Path(path)
+    with _renamed_when_complete(path) as temporary:
+        done = _write(temporary, frames, sound, settings, metadata, notes, on_progress)
+    return Written(path, done, float(duration_s(done, settings.fps)), tuple(notes))
+
+
+@dataclass(frozen=True)
+class _Settings:
+    fps: Fraction
+    crf: int
+    lossless: bool
+    audio_codec: AudioCodec
+    audio_bitrate_kbps: int
+    loudness_lufs: float | None
+
+
+@contextmanager
+def _renamed_when_complete(path: Path) -> Iterator[Path]:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with av.open(
-            str(temporary), "w", format="mp4", options={"movflags": "use_metadata_tags+faststart"}
-        ) as container:
-            container.metadata.update({"comment": GENERATED_NOTE, **metadata})
-            pictures = _Pictures(container, rate, crf, lossless, notes)
-            pictures.encode(frames, lambda done: on_progress and on_progress(done, total))
-            streams = [pictures.packets]
-            if sound is not None:
-                sound = _fitted(sound, pictures.done, rate, audio_codec, loudness_lufs, notes)
-                streams.append(_encode_sound(container, sound, audio_codec, audio_bitrate_kbps))
-            for packet in heapq.merge(*streams, key=lambda packet: packet.dts * packet.time_base):
-                container.mux(packet)
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return Written(path, pictures.done, float(duration_s(pictures.done, rate)), tuple(notes))
+
+
+def _write(
+    path: Path,
+    frames: Tensor | Iterable[Tensor],
+    sound: Sound | None,
+    settings: _Settings,
+    metadata: dict[str, str],
+    notes: list[str],
+    on_progress: Progress | None,
+) -> int:
+    """The file itself; returns how many pictures are in it."""
+    total = frames.shape[0] if isinstance(frames, Tensor) else None
+    with av.open(str(path), "w", format="mp4", options={"movflags": "use_metadata_tags+faststart"}) as container:
+        container.metadata.update({"comment": GENERATED_NOTE, **metadata})
+        pictures = _Pictures(container, settings, notes)
+        pictures.encode(frames, lambda done: on_progress and on_progress(done, total))
+        streams = [pictures.packets]
+        if sound is None:
+            notes.append("No sound was given: the file has none.")
+        else:
+            streams.append(_encode_sound(container, _fitted(sound, pictures.done, settings, notes), settings))
+        for packet in heapq.merge(*streams, key=lambda packet: packet.dts * packet.time_base):
+            container.mux(packet)
+    return pictures.done
 
 
 def _check(crf: int, audio_codec: str, audio_bitrate_kbps: int) -> None:
@@ -124,15 +152,13 @@ def _check(crf: int, audio_codec: str, audio_bitrate_kbps: int) -> None:
 class _Pictures:
     """The video stream of a container; its packets are kept, because the sound's length is not known before."""
 
-    def __init__(
-        self, container: av.container.OutputContainer, rate: Fraction, crf: int, lossless: bool, notes: list[str]
-    ) -> None:
+    def __init__(self, container: av.container.OutputContainer, settings: _Settings, notes: list[str]) -> None:
         self.packets: list[av.Packet] = []
         self.done = 0
-        self._rate, self._notes = rate, notes
-        self._pixel_format = "yuv444p10le" if lossless else "yuv420p"
-        quality = {"qp": "0"} if lossless else {"crf": str(crf)}
-        self._stream = container.add_stream("libx264", rate=rate, options={**quality, "preset": "medium"})
+        self._fps, self._notes = settings.fps, notes
+        self._pixel_format = "yuv444p10le" if settings.lossless else "yuv420p"
+        quality = {"qp": "0"} if settings.lossless else {"crf": str(settings.crf)}
+        self._stream = container.add_stream("libx264", rate=self._fps, options={**quality, "preset": "medium"})
         self._stream.pix_fmt = self._pixel_format
 
     def encode(self, frames: Tensor | Iterable[Tensor], on_frame: Callable[[int], object]) -> None:
@@ -143,7 +169,7 @@ class _Pictures:
             if self._pixel_format == "yuv420p":
                 batch = mp4_picture.even(batch)
             for frame in mp4_picture.yuv_frames(batch, self._pixel_format):
-                frame.pts, frame.time_base = self.done, 1 / self._rate
+                frame.pts, frame.time_base = self.done, 1 / self._fps
                 self.packets.extend(self._stream.encode(frame))
                 self.done += 1
                 on_frame(self.done)
@@ -165,17 +191,15 @@ class _Pictures:
         context.color_range = _LIMITED_RANGE
 
 
-def _fitted(
-    sound: Sound, frames: int, rate: Fraction, codec: AudioCodec, loudness_lufs: float | None, notes: list[str]
-) -> Sound:
-    sound = mp4_sound.for_codec(sound, codec, rate, notes)
-    sound = mp4_sound.for_length(sound, samples_kept(frames, rate, sound.sample_rate), rate, notes)
-    return mp4_sound.for_playing(sound, loudness_lufs, notes)
+def _fitted(sound: Sound, frames: int, settings: _Settings, notes: list[str]) -> Sound:
+    sound = mp4_sound.for_codec(sound, settings.audio_codec, settings.fps, notes)
+    samples = samples_kept(frames, settings.fps, sound.sample_rate)
+    sound = mp4_sound.for_length(sound, samples, settings.fps, notes)
+    return mp4_sound.for_playing(sound, settings.loudness_lufs, notes)
 
 
-def _encode_sound(
-    container: av.container.OutputContainer, sound: Sound, codec: AudioCodec, bitrate_kbps: int
-) -> list[av.Packet]:
-    stream = mp4_sound.add_stream(container, sound, codec, bitrate_kbps)
+def _encode_sound(container: av.container.OutputContainer, sound: Sound, settings: _Settings) -> list[av.Packet]:
+    codec = settings.audio_codec
+    stream = mp4_sound.add_stream(container, sound, codec, settings.audio_bitrate_kbps)
     packets = [packet for frame in mp4_sound.audio_frames(sound, codec) for packet in stream.encode(frame)]
     return packets + stream.encode(None)
