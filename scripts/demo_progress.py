@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from typing import Any
@@ -27,6 +28,7 @@ class Progress:
         }
         self._stage = ""
         self._first: tuple[float, float] | None = None
+        self._texts: set[str] = set()
         self._said_at = 0.0
         self._open_line = False
 
@@ -34,11 +36,15 @@ class Progress:
         """Say what `event` is about, if it is progress."""
         node = event.data.get("node")
         if event.kind == "executing" and node in self._names:
-            self._stage, self._first = self._names[node], None
+            self._stage, self._first, self._texts = self._names[node], None, set()
             self._say(f"{self._stage} ...")
         elif event.kind == "text":
-            for line in event.data["text"].splitlines():
-                self._say(f"  {line}")
+            # A node shows its whole text anew at each step; steps are said from the numbers.
+            lines = [line for line in event.data["text"].splitlines() if not re.match(r"step \d", line)]
+            for line in lines:
+                if line not in self._texts:
+                    self._say(f"  {line}")
+            self._texts.update(lines)
         elif event.kind == "progress":
             self._step(event.data["value"], event.data["max"])
         elif event.kind == "execution_success":

@@ -73,9 +73,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever uses the server carries the mark `host`."""
+    """Whatever runs a server carries the mark `host`."""
     for item in items:
-        if "host" in getattr(item, "fixturenames", ()):
+        if "host" in getattr(item, "fixturenames", ()) or ROOT / "tests" / "host" in item.path.parents:
             item.add_marker(pytest.mark.host)
 
 
@@ -89,7 +89,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def _comfyui_path() -> Path:
+@pytest.fixture(scope="session")
+def comfyui_path() -> Path:
+    """The folder of ComfyUI; skips where none is given."""
     path = os.environ.get("COMFYUI_PATH", "")
     if not path:
         pytest.skip("COMFYUI_PATH is not set: `python scripts/test.py` sets it")
@@ -99,13 +101,12 @@ def _comfyui_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def comfy_imports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def comfy_imports(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Makes ComfyUI's modules (`comfy`, `nodes`, `folder_paths`, ...) importable here, on the CPU; its folder.
 
     ComfyUI reads `sys.argv` once, when `comfy.cli_args` is imported, and fixes its base directory with it.
     """
-    path = _comfyui_path()
-    sys.path.insert(0, str(path))
+    sys.path.insert(0, str(comfyui_path))
     pytest_argv = sys.argv
     sys.argv = ["comfyui", "--cpu", "--base-directory", str(tmp_path_factory.mktemp("comfyui"))]
     try:
@@ -114,9 +115,9 @@ def comfy_imports(tmp_path_factory: pytest.TempPathFactory) -> Path:
         host_nodes = importlib.import_module("nodes")
     finally:
         sys.argv = pytest_argv
-    if Path(host_nodes.__file__).resolve() != (path / "nodes.py").resolve():
+    if Path(host_nodes.__file__).resolve() != (comfyui_path / "nodes.py").resolve():
         pytest.fail(f"`import nodes` gave {host_nodes.__file__}, not ComfyUI's: is the repository root on sys.path?")
-    return path
+    return comfyui_path
 
 
 @pytest.fixture(scope="session")
@@ -127,10 +128,9 @@ def pack(comfy_imports: Path) -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="session")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
+def host(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
     """A ComfyUI server with this checkout as its only custom node and an empty input folder: a started client."""
-    path = _comfyui_path()
     from comfyui import ComfyUI
 
-    with ComfyUI(path, tmp_path_factory.mktemp("host")) as server:
+    with ComfyUI(comfyui_path, tmp_path_factory.mktemp("host")) as server:
         yield server

@@ -138,10 +138,11 @@ def test_progress_says_stage_step_and_text(capsys: pytest.CaptureFixture[str]) -
     prompt = {"5": {"class_type": "UniTalkingJointSampler", "inputs": {}}}
     progress = Progress(prompt, OBJECT_INFO)
     progress(Event("executing", {"node": "5"}))
-    progress(Event("text", {"node": "5", "text": "2 passes, 1 GB"}))
     for step in range(1, 4):
+        progress(Event("text", {"node": "5", "text": f"2 passes, 1 GB\nstep {step} of 3"}))
         progress(Event("progress", {"node": "5", "value": step, "max": 3}))
     progress(Event("execution_success", {}))
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == ["Joint Flow Sampler ...", "  2 passes, 1 GB"]
     assert lines[-2:] == ["Joint Flow Sampler: 3 of 3", "Done."]
+    assert lines.count("  2 passes, 1 GB") == 1
