@@ -7,7 +7,7 @@ from typing import Any
 import comfy.model_management
 import torch
 from comfy.nested_tensor import NestedTensor
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..unitalking import timeline
@@ -163,7 +163,8 @@ class Portrait(io.ComfyNode):
         picture, notes = fit_portrait(load_portrait(sample_portrait) if image is None else image, width, height, fit)
         for note in notes:
             say(cls, note)
-        return io.NodeOutput(hold_first_frame(latent, vae.encode(picture)), picture)
+        held = hold_first_frame(latent, vae.encode(picture))
+        return io.NodeOutput(held, picture, ui=ui.PreviewImage(picture, cls=cls))
 
 
 def video_of(latent: dict[str, Any], node: str) -> Tensor:

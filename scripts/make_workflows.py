@@ -44,12 +44,12 @@ def talking_portrait(title: str, note: str, *, portrait: bool, voice: bool) -> l
     """The graph that all three examples share."""
     prompt_wires = {"model": ("model", 0), "clip": ("model", 1)}
     steps = [
-        Step("note", "MarkdownNote", 0, 300, {"": f"# {title}\n\n{note}"}),
-        Step("model", "UniTalkingModelLoader", 0, 200),
+        Step("note", "MarkdownNote", 0, 240, {"": f"# {title}\n\n{note}"}),
+        Step("model", "UniTalkingModelLoader", 0, 220),
         Step("prompt", "UniTalkingTextPrompt", 1, 460, {"speech": SPEECH, "scene": "A person looks into the camera."}),
-        Step("latent", "UniTalkingEmptyLatent", 2, 200),
+        Step("latent", "UniTalkingEmptyLatent", 2, 180),
         Step("sampler", "UniTalkingJointSampler", 3, 560, {"seed": 7}),
-        Step("decode", "UniTalkingDecode", 4, 160),
+        Step("decode", "UniTalkingDecode", 4, 170),
         Step("save", "UniTalkingSaveMP4", 4, 480),
     ]
     if voice:
@@ -58,7 +58,7 @@ def talking_portrait(title: str, note: str, *, portrait: bool, voice: bool) -> l
     clip = ("latent", 0)
     if portrait:
         wires = {"latent": ("latent", 0), "vae": ("model", 2)}
-        steps.insert(-3, Step("portrait", "UniTalkingPortrait", 2, 420, {}, wires))
+        steps.insert(-3, Step("portrait", "UniTalkingPortrait", 2, 440, {}, wires))
         clip = ("portrait", 0)
     wires = {
         "prompt": prompt_wires,
