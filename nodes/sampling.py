@@ -38,7 +38,9 @@ class AVNoise:
         return NestedTensor(tuple(self._noise(part.shape, seed) for part, seed in streams))
 
     def _noise(self, shape: torch.Size, seed: int) -> Tensor:
-        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        # Clip by clip: the last numbers of a draw depend on its length, and clip 0 of a batch is the single clip.
+        return torch.stack([torch.randn(shape[1:], generator=generator) for _ in range(shape[0])])
 
 
 @torch.no_grad()
