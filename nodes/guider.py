@@ -74,26 +74,30 @@ class AVGuider(comfy.samplers.CFGGuider):
             out = model_options["sampler_calc_cond_batch_function"]({**given, "model_options": model_options})
         else:
             out = comfy.samplers.calc_cond_batch(self.inner_model, conds, x, timestep, model_options)
+        if main is None:
+            out[0] = out[1]
         scale = self._scale(x)
         for change in model_options.get("sampler_pre_cfg_function", []):
             given = {"conds": conds, "conds_out": out, "cond_scale": scale, "timestep": timestep, "input": x}
             out = change({**given, "sigma": timestep, "model": self.inner_model, "model_options": model_options})
-        if main is none:
-            out[0] = out[1]
+        cond = self.conds["positive"] if main is None else main
         guided = comfy.samplers.cfg_function(
-            self.inner_model, out[0], out[1], scale, x, timestep, model_options=model_options, cond=main, uncond=none
+            self.inner_model, out[0], out[1], scale, x, timestep, model_options=model_options, cond=cond, uncond=none
         )
         return guided if voice is None else guided + self.guidance.voice * (out[2] - out[0])
 
     def _passes(self, model_options: dict[str, Any]) -> tuple[list | None, list | None, list | None]:
-        """Conditionings of the passes that have weight: the main one, the negative, and the voice on its own."""
+        """Conditionings of the passes that have weight: the main one, the negative, and the voice on its own.
+
+        At strength 0 the negative is all there is and stands for the main one as well.
+        """
         apart = "text" in self.conds
         needed = set(needed_passes(self.guidance, self.streams, has_voice=apart))
         if model_options.get("disable_cfg1_optimization", False):
             needed.add("none")
         none = self.conds.get("negative") if "none" in needed else None
         if not needed & {"text", "text_voice"}:
-            return none, none, None
+            return None, none, None
         if not apart or "text" not in needed:
             return self.conds["positive"], none, None
         return self.conds["text"], none, self.conds["positive"] if "text_voice" in needed else None
