@@ -155,6 +155,13 @@ def test_a_lower_crf_is_closer_to_the_picture(tmp_path: Path) -> None:
     assert errors[0] < errors[1] < errors[2]
 
 
+def test_the_best_crf_stays_in_the_profile_that_players_know(tmp_path: Path) -> None:
+    written = write(tmp_path / "clip.mp4", pictures(2, 32, 48), crf=0)
+    with av.open(str(written.path)) as container:
+        assert container.streams.video[0].codec_context.profile == "High"
+    assert any("crf 0 was written as crf 1" in note for note in written.notes)
+
+
 @pytest.mark.parametrize("size", [(48, 64), (33, 47)])
 def test_lossless_gives_every_eight_bit_value_back(tmp_path: Path, size: tuple[int, int]) -> None:
     noise = torch.randint(0, 256, (4, *size, 3), generator=torch.Generator().manual_seed(0))
@@ -483,7 +490,7 @@ def test_pictures_of_wrong_shape_are_named(tmp_path: Path, frames: Any, message:
     ("settings", "message"),
     [
         ({"crf": 52}, "crf is 52"),
-        ({"crf": 0}, "crf is 0"),
+        ({"crf": -1}, "crf is -1"),
         ({"audio_codec": "mp3"}, "'mp3'; expected one of aac, flac, alac"),
         ({"audio_bitrate_kbps": 0}, "audio_bitrate_kbps is 0"),
         ({"fps": 0}, "rate: got 0"),
