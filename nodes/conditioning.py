@@ -13,7 +13,7 @@ from ..unitalking.speech_timing import speech_duration_s
 from ..unitalking.voice import analyse_voice, resample
 from .assets import NO_SAMPLE, load_voice, voice_choices
 from .constants import AUDIO_CONTEXT_KEY, CATEGORY, VOICE_KEY, VOICE_TYPE
-from .messages import config_of, say
+from .messages import as_html, config_of, say
 from .vae import AudioVAE
 from .voice import Voice, check_voice
 
@@ -72,7 +72,7 @@ class EncodeVoiceReference(io.ComfyNode):
         audio = load_voice(sample_voice) if audio is None else audio
         voice = encode_voice(audio_vae, audio, trim=trim)
         say(cls, voice.report)
-        return io.NodeOutput(voice, voice.report, ui=ui.PreviewText(voice.report))
+        return io.NodeOutput(voice, voice.report, ui=ui.PreviewText(as_html(voice.report)))
 
 
 def encode_voice(audio_vae: AudioVAE, audio: dict[str, Any], *, trim: bool) -> Voice:
@@ -84,7 +84,8 @@ def encode_voice(audio_vae: AudioVAE, audio: dict[str, Any], *, trim: bool) -> V
     config = audio_vae.config
     filled_s = config.reference_tokens / config.audio_latents_per_s
     window_s = min(filled_s, LONGEST_VOICE_S) if filled_s else LONGEST_VOICE_S
-    clip = analyse_voice(audio["waveform"], audio["sample_rate"], trim=trim, window_s=window_s)
+    rates = {"sample_rate": audio["sample_rate"], "codec_sample_rate": config.sample_rate}
+    clip = analyse_voice(audio["waveform"], **rates, trim=trim, window_s=window_s)
     waveform = resample(clip.waveform, audio["sample_rate"], config.sample_rate)
     latents = audio_vae.encode(waveform[None, :, None])
     return Voice(latents, audio_vae.codec_id, config.sample_rate, clip.report.text())
@@ -192,7 +193,7 @@ class TextPrompt(io.ComfyNode):
             [[context, {**more, AUDIO_CONTEXT_KEY: unheard[0][0]}] for context, more in negative],
             prompt,
             frames,
-            ui=ui.PreviewText(shown),
+            ui=ui.PreviewText(as_html(shown)),
         )
 
 

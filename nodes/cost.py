@@ -38,12 +38,11 @@ class Cost:
     seconds: float
 
     def text(self) -> str:
-        """One line for the node."""
+        """Two short lines for the node."""
         batch = f"{self.clips} clips of " if self.clips > 1 else ""
         return (
-            f"{self.steps} steps x {self.passes} passes, {batch}{self.video_tokens} picture + {self.audio_tokens} "
-            f"sound tokens; about {self.weight_bytes / 1e9:.2g} GB weights + {self.memory_bytes / 1e9:.2g} GB "
-            f"working memory; about {_duration(self.seconds)}"
+            f"{self.steps} steps x {self.passes} passes, {batch}{self.video_tokens} + {self.audio_tokens} tokens\n"
+            f"about {_size(self.weight_bytes)} + {_size(self.memory_bytes)} memory, {_duration(self.seconds)}"
         )
 
 
@@ -95,5 +94,11 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * size**3 * (products + 1) / (time.perf_counter() - started)
 
 
+def _size(num_bytes: float) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
+
+
 def _duration(seconds: float) -> str:
+    if seconds < 1:
+        return "under 1 s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

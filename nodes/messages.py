@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 from typing import Any
 
@@ -18,7 +19,12 @@ def say(node: type[io.ComfyNode], text: str) -> None:
     logger.info("UniTalking: %s", text)
     server = getattr(PromptServer, "instance", None)
     if server is not None and node.hidden is not None and node.hidden.unique_id is not None:
-        server.send_progress_text(text, node.hidden.unique_id)
+        server.send_progress_text(as_html(text), node.hidden.unique_id)
+
+
+def as_html(text: str) -> str:
+    """Text for the editor, which renders it as HTML: without this a prompt's <S> is taken for a tag."""
+    return html.escape(text, quote=False)
 
 
 def config_of(model: Any, node: str) -> UniTalkingConfig:

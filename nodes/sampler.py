@@ -238,8 +238,8 @@ def _reporter(node: type[io.ComfyNode], cost: Cost) -> Callable[[int, int], None
         measured.append(time.monotonic())
         done = step + 1
         pace = (measured[-1] - (measured[0] if done > 1 else started)) / max(done - 1, 1)
-        say_progress = f"step {done} of {total}, {pace:.2g} s per step, {pace * (total - done):.0f} s left"
         if done in (1, 2) or done == total or done % 5 == 0:
-            say(node, f"{cost.text()}\n{say_progress}")
+            left = f"{pace * (total - done):.0f} s left" if done < total else "done"
+            say(node, f"{cost.text()}\nstep {done} of {total}, {pace:.2g} s per step, {left}")
 
     return report

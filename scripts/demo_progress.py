@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import sys
 import time
@@ -40,7 +41,7 @@ class Progress:
             self._say(f"{self._stage} ...")
         elif event.kind == "text":
             # A node shows its whole text anew at each step; steps are said from the numbers.
-            lines = [line for line in event.data["text"].splitlines() if not re.match(r"step \d", line)]
+            lines = [line for line in html.unescape(event.data["text"]).splitlines() if not re.match(r"step \d", line)]
             for line in lines:
                 if line not in self._texts:
                     self._say(f"  {line}")

@@ -46,11 +46,11 @@ def talking_portrait(title: str, note: str, *, portrait: bool, voice: bool) -> l
     steps = [
         Step("note", "MarkdownNote", 0, 240, {"": f"# {title}\n\n{note}"}),
         Step("model", "UniTalkingModelLoader", 0, 220),
-        Step("prompt", "UniTalkingTextPrompt", 1, 460, {"speech": SPEECH, "scene": "A person looks into the camera."}),
+        Step("prompt", "UniTalkingTextPrompt", 1, 500, {"speech": SPEECH, "scene": "A person looks into the camera."}),
         Step("latent", "UniTalkingEmptyLatent", 2, 180),
-        Step("sampler", "UniTalkingJointSampler", 3, 560, {"seed": 7}),
+        Step("sampler", "UniTalkingJointSampler", 3, 640, {"seed": 7}),
         Step("decode", "UniTalkingDecode", 4, 170),
-        Step("save", "UniTalkingSaveMP4", 4, 480),
+        Step("save", "UniTalkingSaveMP4", 4, 600),
     ]
     if voice:
         steps.insert(2, Step("voice", "UniTalkingEncodeVoiceReference", 1, 260, {}, {"audio_vae": ("model", 3)}))
@@ -58,7 +58,7 @@ def talking_portrait(title: str, note: str, *, portrait: bool, voice: bool) -> l
     clip = ("latent", 0)
     if portrait:
         wires = {"latent": ("latent", 0), "vae": ("model", 2)}
-        steps.insert(-3, Step("portrait", "UniTalkingPortrait", 2, 440, {}, wires))
+        steps.insert(-3, Step("portrait", "UniTalkingPortrait", 2, 400, {}, wires))
         clip = ("portrait", 0)
     wires = {
         "prompt": prompt_wires,
