@@ -14,6 +14,7 @@ import comfy.conds
 import comfy.ldm.common_dit
 import comfy.model_base
 import comfy.model_prefetch
+import comfy.ops
 import comfy.patcher_extension
 import comfy.utils
 import torch
@@ -21,17 +22,38 @@ from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor, nn
 
 from ..unitalking.config import UniTalkingConfig
+from ..unitalking.model.modulation import ModulationTable
 from ..unitalking.model.transformer import Tokens, UniTalking
 from ..unitalking.types import Conditions, NoiseLevels, StreamInput
 from ..unitalking.voice import fill_reference
 from .constants import AUDIO_CONTEXT_KEY, VOICE_KEY
 from .held import HeldTokens, held_tokens
-from .inputs import check_latent_shapes, fit_context
+from .inputs import fit_context
 from .run import RUN_KEY, Run, room_for
+
+
+class HostModulationTable(ModulationTable, comfy.ops.CastWeightBiasOp):
+    """A modulation offset that the host may offload, and whose LoRA it may add on the fly."""
+
+    bias = None  # the host casts weight and bias of every such module
+
+    def forward(self, level: Tensor) -> Tensor:
+        """See `ModulationTable`."""
+        if not (self.comfy_cast_weights or self.weight_function):
+            return super().forward(level)
+        dtype = torch.promote_types(level.dtype, torch.float32)
+        weight, bias, stream = comfy.ops.cast_bias_weight(self, device=level.device, dtype=dtype, offloadable=True)
+        offset = weight + level.to(dtype)
+        comfy.ops.uncast_bias_weight(self, weight, bias, stream)
+        return offset
 
 
 class DiffusionModel(UniTalking):
     """The network behind the host's calling convention: lists of latents in, a list of velocities out."""
+
+    def __init__(self, config: UniTalkingConfig, *, operations: Any, **factory: Any) -> None:
+        host_operations = type("HostOperations", (operations,), {"ModulationTable": HostModulationTable})
+        super().__init__(config, operations=host_operations, **factory)
 
     reserve_bytes: Callable[[Sequence[int]], float] = staticmethod(lambda shape: 0.0)
 
@@ -205,11 +227,10 @@ class UniTalkingModel(comfy.model_base.BaseModel):
         """Any conditioning -> the same keys and shapes, so that the host batches positive and negative.
 
         Raises:
-            ValueError: a latent or a text encoder of another model.
+            ValueError: a text encoder or a voice of another model.
         """
         config = self.unitalking
-        shapes = given.get("latent_shapes") or [tuple(given["noise"].shape)]
-        check_latent_shapes(shapes, config)
+        shapes = given["latent_shapes"]
         context = fit_context(given.get("cross_attn"), config, "positive or negative")
         audio_context = given.get(AUDIO_CONTEXT_KEY)
         audio_context = context if audio_context is None else fit_context(audio_context, config, "sound")

@@ -60,6 +60,8 @@ class ByteEncoder(nn.Module):
         self.encoder.eval().requires_grad_(False)
         self.name = f"{file.name} (text encoder)"
         self.dtypes = {torch.float32}
+        # Plain modules: the host must load them whole, not layer by layer.
+        self.disable_offload = True
 
     def set_clip_options(self, options: dict[str, Any]) -> None:
         """Options are for encoders with several layers to choose from."""

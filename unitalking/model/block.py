@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..config import UniTalkingConfig
 from ..types import Conditions, CrossKeys, Rope
 from .attention import AttentionFunction, CrossAttention, Projected, SelfAttention, joint_attention
-from .modulation import Modulation, ModulationTable, add_gated, modulate
+from .modulation import Modulation, add_gated, modulate, modulation_table
 
 
 class StreamState(NamedTuple):
@@ -35,7 +35,7 @@ class StreamBlock(nn.Module):
 
     def __init__(self, config: UniTalkingConfig, operations: Any, *, has_reference: bool, **factory: Any) -> None:
         super().__init__()
-        self.modulation = ModulationTable(6, config.dim, **factory)
+        self.modulation = modulation_table(operations, 6, config.dim, **factory)
         self.norm1 = operations.LayerNorm(config.dim, eps=config.eps, elementwise_affine=False, **factory)
         self.self_attn = SelfAttention(config, operations, **factory)
         self.norm3 = operations.LayerNorm(config.dim, eps=config.eps, **factory)

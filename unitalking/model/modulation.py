@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,11 @@ class ModulationTable(nn.Module):
         """Offset plus level, in at least float32: level (B, R, rows or 1, D) -> (B, R, rows, D)."""
         dtype = torch.promote_types(level.dtype, torch.float32)
         return self.weight.to(level.device, dtype) + level.to(dtype)
+
+
+def modulation_table(operations: Any, rows: int, dim: int, **factory: Any) -> nn.Module:
+    """A `ModulationTable`, or the host's own kind where its operations have one (to cast and patch the weight)."""
+    return getattr(operations, "ModulationTable", ModulationTable)(rows, dim, **factory)
 
 
 def timestep_sinusoid(timestep: Tensor, dim: int) -> Tensor:

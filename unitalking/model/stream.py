@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..config import UniTalkingConfig
 from ..types import Conditions, StreamInput
 from .block import StreamBlock, StreamState
-from .modulation import ModulationTable, modulate, timestep_sinusoid
+from .modulation import modulate, modulation_table, timestep_sinusoid
 
 
 class Head(nn.Module):
@@ -24,7 +24,7 @@ class Head(nn.Module):
     def __init__(self, config: UniTalkingConfig, operations: Any, *, width: int, **factory: Any) -> None:
         super().__init__()
         self.norm = operations.LayerNorm(config.dim, eps=config.eps, elementwise_affine=False, **factory)
-        self.modulation = ModulationTable(2, config.dim, **factory)
+        self.modulation = modulation_table(operations, 2, config.dim, **factory)
         self.head = operations.Linear(config.dim, width, **factory)
 
     def forward(self, tokens: Tensor, level: Tensor, lengths: tuple[int, ...]) -> Tensor:
