@@ -107,7 +107,9 @@ def test_the_default_clip_has_218_audio_latents_of_which_217_are_determined() ->
     assert timeline.audio_latents_within(121, 24, 44100, 1024) == 217
 
 
-@pytest.mark.parametrize(("frames", "samples"), [(1, 1838), (5, 9188), (49, 90038), (121, 222338), (241, 442838)])
+@pytest.mark.parametrize(
+    ("frames", "samples"), [(1, 1838), (3, 5513), (5, 9188), (49, 90038), (121, 222338), (241, 442838)]
+)
 def test_samples_kept_rounds_the_half_up(frames: int, samples: int) -> None:
     assert timeline.exact_samples(frames, 24, 44100) == samples - Fraction(1, 2)
     assert timeline.samples_kept(frames, 24, 44100) == samples

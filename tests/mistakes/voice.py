@@ -1,0 +1,95 @@
+"""Mistakes with the voice reference."""
+
+PLAIN = "tests/unit/model/test_plain_network.py::test_network_equals_the_plain_derivation[tts_voice]"
+VOICE = "tests/unit/model/test_voice.py::test_"
+
+MISTAKES = [
+    {
+        "name": "voice_ignored",
+        "file": "unitalking/model/attention.py",
+        "old": "if keys.reference_keys is not None:",
+        "new": "if False:",
+        "tests": [PLAIN, f"{VOICE}a_voice_changes_the_sound_and_through_it_the_picture"],
+    },
+    {
+        "name": "voice_present_ignored",
+        "file": "unitalking/model/attention.py",
+        "old": "torch.addcmul(attended, voice, voice_present.to(voice.dtype))",
+        "new": "attended + voice",
+        "tests": [f"{VOICE}an_absent_voice_in_a_mixed_batch_is_exactly_no_reference"],
+    },
+    {
+        "name": "voice_present_of_the_first_sample_for_all",
+        "file": "unitalking/model/attention.py",
+        "old": "voice_present.to(voice.dtype)",
+        "new": "voice_present[:1].to(voice.dtype)",
+        "tests": [f"{VOICE}an_absent_voice_in_a_mixed_batch_is_exactly_no_reference"],
+    },
+    {
+        "name": "reference_in_the_texts_softmax",
+        "file": "unitalking/model/attention.py",
+        "old": "voice = attention(queries, keys.reference_keys, keys.reference_values, self.heads)",
+        "new": (
+            "both = [torch.cat([getattr(keys, f'{part}_{kind}') for part in ('text', 'reference')], 1) "
+            "for kind in ('keys', 'values')]"
+            "\n            voice = attention(queries, *both, self.heads) - attended"
+        ),
+        "tests": [PLAIN, f"{VOICE}the_voice_is_an_attention_of_its_own_with_every_row"],
+    },
+    {
+        "name": "reference_rotated",
+        "file": "unitalking/model/attention.py",
+        "old": "self.norm_k_reference(self.k_reference(reference))",
+        "new": (
+            "apply_rope((r := self.norm_k_reference(self.k_reference(reference)).unflatten(-1, (self.heads, -1))), "
+            "Rope((a := torch.outer(torch.arange(r.shape[1]).to(r), r.new_ones(r.shape[3] // 2))).cos(), a.sin()))"
+            ".flatten(2)"
+        ),
+        "tests": [PLAIN, f"{VOICE}the_voices_rows_have_no_order"],
+    },
+    {
+        "name": "reference_keys_not_normalised",
+        "file": "unitalking/model/attention.py",
+        "old": "self.norm_k_reference(self.k_reference(reference))",
+        "new": "self.k_reference(reference)",
+        "tests": [PLAIN, f"{VOICE}the_voices_keys_are_normalised_with_their_own_weight"],
+    },
+    {
+        "name": "reference_keys_normalised_with_the_texts_weight",
+        "file": "unitalking/model/attention.py",
+        "old": "self.norm_k_reference(self.k_reference(reference))",
+        "new": "self.norm_k(self.k_reference(reference))",
+        "tests": [PLAIN, f"{VOICE}the_voices_keys_are_normalised_with_their_own_weight"],
+    },
+    {
+        "name": "reference_without_the_stems_bias",
+        "file": "unitalking/model/transformer.py",
+        "old": "reference = self.audio.embed(reference)",
+        "new": "reference = self.audio.embed(reference) - self.audio.patch_embedding.bias",
+        "tests": [PLAIN, f"{VOICE}the_voices_keys_are_normalised_with_their_own_weight"],
+    },
+    {
+        "name": "reference_with_an_output_pass_of_its_own",
+        "file": "unitalking/model/attention.py",
+        "old": "return self.o(attended)",
+        "new": "return self.o(attended) + (0 if keys.reference_keys is None else self.o.bias)",
+        "tests": [PLAIN, f"{VOICE}text_and_voice_are_summed_before_one_output_projection"],
+    },
+    {
+        "name": "reference_loses_its_last_row",
+        "file": "unitalking/model/transformer.py",
+        "old": "reference = self.audio.embed(reference)",
+        "new": "reference = self.audio.embed(reference)[:, :-1]",
+        "tests": [PLAIN, f"{VOICE}the_voice_is_an_attention_of_its_own_with_every_row"],
+    },
+    {
+        "name": "reference_in_the_video_stream_too",
+        "file": "unitalking/model/transformer.py",
+        "old": 'has_reference="video" in voice',
+        "new": 'has_reference="audio" in voice',
+        "tests": [
+            f"{VOICE}with_one_block_the_voice_cannot_reach_the_picture",
+            "tests/unit/model/test_parameters.py::test_video_weights_have_wans_825_names_and_shapes",
+        ],
+    },
+]
