@@ -7,13 +7,14 @@ Stock samplers call the model step by step and know nothing of runs, so a wrappe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 import comfy.model_management
 import torch
 
 from .constants import VOICE_KEY
+from .inputs import check_latent_shapes
 
 Value = TypeVar("Value")
 
@@ -51,9 +52,15 @@ class Run:
         self._kept.clear()
 
 
-def around_sampling(executor: Any, *args: Any, latent_shapes: list | None = None, **kwargs: Any) -> Any:
-    """OUTER_SAMPLE wrapper: gives the run its `Run` and the latent format the shapes of the packed latent."""
+def around_sampling(executor: Any, *args: Any, latent_shapes: list[Sequence[int]], **kwargs: Any) -> Any:
+    """OUTER_SAMPLE wrapper: gives the run its `Run` and the latent format the shapes of the packed latent.
+
+    Raises:
+        ValueError: a latent of another model.
+    """
     guider = executor.class_obj
+    # Here, because the next thing the host does is to normalise the latent.
+    check_latent_shapes(latent_shapes, guider.model_patcher.model.unitalking)
     has_voice = any(VOICE_KEY in cond for conds in guider.conds.values() for cond in conds)
     run = Run(has_voice=has_voice, patcher=guider.model_patcher)
     options = guider.model_options.setdefault("transformer_options", {})

@@ -69,37 +69,42 @@ class PlainRun:
 
     def velocity(
         self,
-        state: Sequence[Tensor],
-        sigma: Tensor,
+        state: Sequence[Tensor | None],
+        sigma: Tensor | float,
         cond: Condition,
         *,
         factors: Sequence[Tensor] | None = None,
         video_sees_audio: bool = True,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor | None, Tensor | None]:
         """Velocities of normalised latents (B, C, F, H, W) and (B, C, L).
 
         Args:
-            state: both latents.
+            state: both latents, None for an absent stream.
             sigma: noise level.
             cond: what the pass is conditioned on.
             factors: share of the noise level that each token has, (B, Tv) and (B, Ta); all of it if None.
             video_sees_audio: off for TV2A.
         """
-        batch = state[0].shape[0]
-        reference = None
-        if cond.voice is not None:
-            normalised = self.statistics.audio.normalise(cond.voice)
-            filled = self.voice.fill_reference(normalised, self.lab.config.reference_tokens)
-            reference = filled.expand(batch, -1, -1)
-        contexts = (cond.picture.expand(batch, -1, -1), cond.sound.expand(batch, -1, -1))
-        conditions = self.network.encode_conditions(*contexts, reference)
-        layouts = (self.network.video_layout(state[0]), self.network.audio_layout(state[1]))
-        levels = [
-            torch.ones(batch, rope.cos.shape[0]) if factors is None else factors[index]
-            for index, (rope, _) in enumerate(layouts)
+        batch = next(part.shape[0] for part in state if part is not None)
+        contexts = [
+            None if part is None else text.expand(batch, -1, -1)
+            for part, text in zip(state, (cond.picture, cond.sound), strict=True)
         ]
-        inputs = [
-            self.types.StreamInput(part, self.types.NoiseLevels.from_tokens(1000 * sigma * level), rope, given, extra)
-            for part, level, (rope, extra), given in zip(state, levels, layouts, conditions, strict=True)
-        ]
+        conditions = self.network.encode_conditions(*contexts, self._reference(cond, batch))
+        inputs: list[Any] = []
+        layouts = (self.network.video_layout, self.network.audio_layout)
+        for index, (part, layout, given) in enumerate(zip(state, layouts, conditions, strict=True)):
+            if part is None:
+                inputs.append(None)
+                continue
+            rope, extra = layout(part)
+            factor = torch.ones(batch, rope.cos.shape[0]) if factors is None else factors[index]
+            levels = self.types.NoiseLevels.from_tokens(1000 * sigma * factor)
+            inputs.append(self.types.StreamInput(part, levels, rope, given, extra))
         return self.network(*inputs, video_sees_audio=video_sees_audio)
+
+    def _reference(self, cond: Condition, batch: int) -> Tensor | None:
+        if cond.voice is None:
+            return None
+        normalised = self.statistics.audio.normalise(cond.voice)
+        return self.voice.fill_reference(normalised, self.lab.config.reference_tokens).expand(batch, -1, -1)
