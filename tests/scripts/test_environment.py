@@ -102,6 +102,7 @@ def test_too_little_disk_says_how_much_and_what_to_do(monkeypatch: pytest.Monkey
     [
         ("OSError: [Errno 28] No space left on device", "disk is full"),
         ("Temporary failure in name resolution", "check the network"),
+        ("ERROR: Could not find a version (from versions: none); No matching distribution", "check the network"),
         ("ERROR: No matching distribution found for torch==9", "no such version"),
     ],
 )
