@@ -47,7 +47,7 @@ _FREE_GB = 9
 _HINTS = (
     (r"No space left on device", "The disk is full: free some space, or set UNITALKING_CACHE to a folder on another."),
     (
-        r"from versions: none|NewConnectionError|name resolution|timed out|Connection(Error|Reset)|unreachable|SSLError",
+        r"from versions: none|name resolution|timed out|Connection(Error|Reset)|unreachable|SSLError",
         "The package index cannot be reached: check the network and pip's proxy and index settings, then run again.",
     ),
     (
