@@ -161,7 +161,7 @@ class DiffusionModel(UniTalking):
             return None
         layout = self.video_layout if name == "video" else self.audio_layout
         key = (name, tuple(latent.shape[2:]), latent.device, latent.dtype)
-        rope, extra = run.once(("layout", *key), lambda: layout(latent))
+        rope, extra = run.once(("layout", *key, run.hook_state()), lambda: layout(latent))
         tokens = rope.cos.shape[0]
         if not factors:
             return StreamInput(latent, NoiseLevels.uniform(timestep, tokens), rope, conditions, extra)
