@@ -206,8 +206,8 @@ class LoadLora(io.ComfyNode):
     def execute(cls, model: Any, lora_name: str, stream: str, strength: float) -> io.NodeOutput:
         """Patches a clone of the model."""
         config_of(model, "Load LoRA for UniTalking")
-        tensors, metadata = read_tensors(find_part("loras", lora_name))
-        tensors = comfy.lora_convert.convert_lora(tensors, metadata)
+        tensors, _ = read_tensors(find_part("loras", lora_name))
+        tensors = comfy.lora_convert.convert_lora(tensors)
         patches = comfy.lora.load_lora(tensors, lora_keys(model, stream), log_missing=False)
         patched = model.clone()
         applied = patched.add_patches(patches, strength)
