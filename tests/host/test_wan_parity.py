@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unitalking.checkpoint.keys import to_file_keys
 from unitalking.config import UniTalkingConfig
+from unitalking.latents import WAN22_MEAN, WAN22_STD
 from unitalking.model.transformer import UniTalking
 from unitalking.types import NoiseLevels, StreamInput
 
@@ -89,3 +90,10 @@ def test_the_video_stream_equals_comfyuis_wan_model(
     velocity = video_velocity(ours, latent, context, per_frame)
     assert velocity.shape == expected.shape
     assert (velocity - expected).norm() <= LIMIT * expected.norm()
+
+
+def test_latent_statistics_are_comfyuis(comfy_imports: Path) -> None:
+    theirs = importlib.import_module("comfy.latent_formats").Wan22()
+    assert torch.equal(torch.tensor(WAN22_MEAN), theirs.latents_mean.flatten())
+    assert torch.equal(torch.tensor(WAN22_STD), theirs.latents_std.flatten())
+    assert theirs.scale_factor == 1

@@ -77,6 +77,12 @@ def test_video_latents_and_frames_are_inverse(stride: int) -> None:
         assert timeline.video_latents(timeline.frames_of(latents, stride), stride) == latents
 
 
+def test_strides_default_to_wans() -> None:
+    assert timeline.video_latents(121) == 31
+    assert timeline.frames_of(31) == 121
+    assert timeline.video_latents(0) == timeline.frames_of(0) == 0
+
+
 @pytest.mark.parametrize("frames", [-1, -3, 2, 4, 120, 122])
 def test_frames_that_no_codec_makes_are_refused_with_the_nearest(frames: int) -> None:
     with pytest.raises(ValueError, match=f"got {frames}.*{timeline.snap_frames(frames)}"):

@@ -45,6 +45,18 @@ def test_every_module_with_weights_comes_from_the_given_operations() -> None:
     assert {type(module) for module in norms} == {LayerNorm}, "those without weights too"
 
 
+def test_modulation_comes_from_the_given_operations_where_they_have_it() -> None:
+    """A host's own kind casts and patches its weight."""
+
+    class HostsTable(ModulationTable):
+        pass
+
+    model = tiny_model(operations=SimpleNamespace(**vars(OPERATIONS), ModulationTable=HostsTable))
+    tables = [module for module in model.modules() if isinstance(module, ModulationTable)]
+    assert len(tables) == 2 * (2 + 1)
+    assert {type(table) for table in tables} == {HostsTable}
+
+
 def test_weights_are_used_through_their_modules_forward() -> None:
     """A host casts and dequantises in `forward`; a weight that is read past it would miss that."""
     model = tiny_model(CONFIG, operations=OPERATIONS)
