@@ -30,6 +30,7 @@ from .constants import AUDIO_CONTEXT_KEY, VOICE_KEY
 from .held import HeldTokens, held_tokens
 from .inputs import fit_context
 from .run import RUN_KEY, Run, room_for
+from .windows import audio_start, audio_window, held_in_window
 
 
 class HostModulationTable(ModulationTable, comfy.ops.CastWeightBiasOp):
@@ -102,9 +103,10 @@ class DiffusionModel(UniTalking):
         run = transformer_options.get(RUN_KEY) or Run()
         held = conditions.get("held")
         kept = self._conditions(run, video, audio, context, conditions, transformer_options)
+        start = audio_start(transformer_options.get("context_window"), self.config)
         velocities = super().forward(
             self._stream(run, "video", video, timestep, held and held.video, kept[0]),
-            self._stream(run, "audio", audio, timestep, held and held.audio, kept[1]),
+            self._stream(run, "audio", audio, timestep, held and held.audio, kept[1], start),
             video_sees_audio=held is None or held.video_sees_audio,
             attention=_attention(transformer_options),
             run_block=_BlockRunner(self, transformer_options, timestep.device),
@@ -156,11 +158,12 @@ class DiffusionModel(UniTalking):
         timestep: Tensor,
         factors: tuple[tuple[float, ...], ...] | None,
         conditions: Conditions | None,
+        start: float = 0.0,
     ) -> StreamInput | None:
         if latent is None:
             return None
-        layout = self.video_layout if name == "video" else self.audio_layout
-        key = (name, tuple(latent.shape[2:]), latent.device, latent.dtype)
+        layout = self.video_layout if name == "video" else functools.partial(self.audio_layout, start=start)
+        key = (name, tuple(latent.shape[2:]), start, latent.device, latent.dtype)
         rope, extra = run.once(("layout", *key, run.hook_state()), lambda: layout(latent))
         tokens = rope.cos.shape[0]
         if not factors:
@@ -276,7 +279,7 @@ class UniTalkingModel(comfy.model_base.BaseModel):
     ) -> Any:
         """What is held, cut to the window; all other conditioning of ours is about the whole clip and stays."""
         if cond_key == "held" and cond_value.cond is not None:
-            return comfy.conds.CONDConstant(_held_in_window(cond_value.cond, window))
+            return comfy.conds.CONDConstant(held_in_window(cond_value.cond, window))
         if cond_key in ("held", "c_crossattn", "audio_context", "reference", "voice_present"):
             return cond_value
         return None
@@ -284,21 +287,3 @@ class UniTalkingModel(comfy.model_base.BaseModel):
 
 def _held(mask: Tensor | None, shapes: Sequence[Sequence[int]]) -> HeldTokens | None:
     return None if mask is None else held_tokens(comfy.utils.unpack_latents(mask, shapes))
-
-
-def _held_in_window(held: HeldTokens, window: Any) -> HeldTokens:
-    video = window.get_tensor(torch.tensor(held.video), dim=1)
-    audio = torch.tensor(held.audio)
-    if window.modality_windows:
-        audio = window.get_window_for_modality(1).get_tensor(audio, dim=1)
-    return HeldTokens(*(tuple(tuple(row) for row in table.tolist()) for table in (video, audio)))
-
-
-def audio_window(video: list[int], video_total: int, audio_total: int, config: UniTalkingConfig) -> list[int]:
-    """Audio latents whose time falls on the given video latents, in order, without repeats."""
-    scale = config.position_scale
-    chosen: dict[int, None] = {}
-    for index in video:
-        end = audio_total if index + 1 == video_total else round((index + 1) / scale)
-        chosen.update(dict.fromkeys(range(min(round(index / scale), audio_total - 1), min(end, audio_total))))
-    return list(chosen)

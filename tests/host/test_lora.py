@@ -123,12 +123,12 @@ def test_the_node_says_how_many_weights_changed(lab: Lab, caplog: pytest.LogCapt
 def test_a_file_that_changes_nothing_is_an_error(lab: Lab, weights: list[str], prefix: str | None, stream: str) -> None:
     write_lora(lab.path, "foreign.safetensors", weights, prefix=prefix)
     error = lab.pack("unitalking.checkpoint.files").CheckpointError
-    with pytest.raises(error, match=rf"foreign.safetensors changes nothing in this model \(stream: {stream}\)"):
+    with pytest.raises(error, match=rf"foreign\.safetensors changes nothing in this model \(stream: {stream}\)"):
         ours(lab, "foreign.safetensors", stream)
 
 
 def test_a_missing_file_is_named(lab: Lab) -> None:
-    with pytest.raises(FileNotFoundError, match="gone.safetensors was not found"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.safetensors was not found"):
         ours(lab, "gone.safetensors")
 
 

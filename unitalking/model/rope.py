@@ -25,9 +25,9 @@ def video_positions(grid: tuple[int, int, int]) -> Tensor:
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
 
 
-def audio_positions(length: int, scale: float) -> Tensor:
-    """(time, 0, 0) of every audio token, time in video latents, (Ta, 3) float64 on the CPU."""
-    time = torch.arange(length, dtype=torch.float64) * scale
+def audio_positions(length: int, scale: float, start: float = 0.0) -> Tensor:
+    """(time, 0, 0) of every audio token, time in video latents from `start` on, (Ta, 3) float64 on the CPU."""
+    time = torch.arange(length, dtype=torch.float64) * scale + start
     return torch.stack([time, torch.zeros_like(time), torch.zeros_like(time)], dim=-1)
 
 

@@ -148,9 +148,14 @@ class UniTalking(nn.Module):
         grid = (frames, height, width)
         return self._layout(self.video, video_positions(grid), grid, latent)
 
-    def audio_layout(self, latent: Tensor) -> tuple[Rope, Tensor | None]:
-        """Rotation and extra positions of an audio latent's tokens: (B, C, L)."""
-        positions = audio_positions(latent.shape[2], self.config.position_scale)
+    def audio_layout(self, latent: Tensor, start: float = 0.0) -> tuple[Rope, Tensor | None]:
+        """Rotation and extra positions of an audio latent's tokens: (B, C, L).
+
+        Args:
+            latent: of the sound.
+            start: when the sound begins, in video latents after the picture; other than 0 in a window of a clip.
+        """
+        positions = audio_positions(latent.shape[2], self.config.position_scale, start)
         return self._layout(self.audio, positions, None, latent)
 
     def _layout(
