@@ -76,6 +76,16 @@ MISTAKES = [
         "new": "torch.stack([time, time, time], dim=-1)",
         "tests": [f"{PLAIN}[tts]", f"{ROPE}audio_is_not_turned_on_the_spatial_axes"],
     },
+    {
+        "name": "window_of_the_sound_at_the_start_of_the_clip",
+        "file": "unitalking/model/rope.py",
+        "old": "* scale + start",
+        "new": "* scale",
+        "tests": [
+            f"{ROPE}a_window_of_the_sound_has_the_positions_it_has_in_the_clip",
+            f"{TRANSFORMER}a_window_of_the_sound_lies_where_it_does_in_the_clip",
+        ],
+    },
     *(
         {
             "name": f"audio_position_scale_{label}",
@@ -210,7 +220,10 @@ MISTAKES = [
         "file": "unitalking/model/stream.py",
         "old": "tokens = tokens + inputs.extra_positions",
         "new": "tokens = tokens + 0 * inputs.extra_positions",
-        "tests": [f"{STREAM}extra_positions_change_the_output_and_off_has_no_parameters"],
+        "tests": [
+            f"{STREAM}extra_positions_change_the_output_and_off_has_no_parameters",
+            f"{STREAM}extra_positions_are_added_to_the_tokens",
+        ],
     },
     {
         "name": "contexts_of_the_streams_swapped",

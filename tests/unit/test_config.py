@@ -28,12 +28,20 @@ def test_sampling_defaults_are_wans_and_ovis() -> None:
     assert (sampling.guidance_video, sampling.guidance_audio) == (4.0, 3.0)
 
 
+def test_the_trained_range_of_the_full_model_is_five_seconds_of_704_by_704() -> None:
+    trained = UniTalkingConfig().trained
+    assert (trained.width, trained.height, trained.frames) == (704, 704, 121)
+    assert (trained.max_area, trained.max_frames) == (704 * 1280, 241)
+
+
 def test_derived_numbers_follow_the_fields() -> None:
     config = UniTalkingConfig()
     assert config.head_dim == 128
     assert config.time_stride == 4
     assert config.samples_per_latent == 1024
     assert config.side_multiple == 32
+    assert UniTalkingConfig(video_stride=(4, 8, 8), patch_size=(1, 4, 4)).side_multiple == 32
+    assert UniTalkingConfig(video_stride=(4, 8, 8)).side_multiple == 16
     assert config.audio_latents_per_s == pytest.approx(43.06640625)
 
 

@@ -44,6 +44,11 @@ def test_audio_moves_along_time_alone() -> None:
     assert positions.tolist() == [[0, 0, 0], [0.25, 0, 0], [0.5, 0, 0], [0.75, 0, 0]]
 
 
+def test_a_window_of_the_sound_has_the_positions_it_has_in_the_clip() -> None:
+    scale = FULL.position_scale
+    torch.testing.assert_close(audio_positions(4, scale, 7 * scale), audio_positions(11, scale)[7:])
+
+
 def test_positions_and_tables_are_made_in_float64_on_the_cpu() -> None:
     assert video_positions((2, 2, 2)).dtype == audio_positions(3, 0.5).dtype == torch.float64
     far = torch.tensor([[100000.25, 0.0, 0.0]], dtype=torch.float64)

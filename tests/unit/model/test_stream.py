@@ -153,6 +153,12 @@ def test_extra_positions_change_the_output_and_off_has_no_parameters() -> None:
     assert plain.video_layout(inputs.video)[1] is None
 
 
+def test_extra_positions_are_added_to_the_tokens() -> None:
+    model, inputs = tiny_model(tiny_config(extra_positions=(2, 3))), given()
+    for stream, part in zip((model.video, model.audio), stream_inputs(model, inputs), strict=True):
+        assert torch.equal(stream.begin(part)[0].tokens, stream.embed(part.latent) + part.extra_positions)
+
+
 def test_extra_positions_are_the_seconds_and_the_place_of_a_token() -> None:
     model = tiny_model(tiny_config(extra_positions=(2, 3)))
     _, video = model.video_layout(normal(1, 3, 3, 4, 6, seed=0))

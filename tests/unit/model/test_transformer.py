@@ -179,6 +179,14 @@ def test_the_video_stream_ignores_a_voice_it_has_no_keys_for() -> None:
     assert audio.reference is not None
 
 
+def test_a_window_of_the_sound_lies_where_it_does_in_the_clip() -> None:
+    model, latent = tiny_model(tiny_config(extra_positions=(2, 2))), normal(1, 5, 11, seed=0)
+    rope, extra = model.audio_layout(latent)
+    window, window_extra = model.audio_layout(latent[:, :, 7:], start=7 * model.config.position_scale)
+    for whole, part in ((rope.cos, window.cos), (rope.sin, window.sin), (extra, window_extra)):
+        torch.testing.assert_close(part, whole[7:])
+
+
 def test_building_on_meta_needs_no_memory() -> None:
     model = UniTalking(tiny_config(), device="meta")
     assert all(parameter.is_meta for parameter in model.parameters())
