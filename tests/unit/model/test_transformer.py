@@ -35,6 +35,12 @@ def test_velocities_have_the_shapes_of_their_latents() -> None:
     assert audio.shape == inputs.audio.shape
 
 
+def test_a_video_latent_may_have_more_channels_than_its_velocity() -> None:
+    model, inputs = tiny_model(tiny_config(in_dim=4)), given()
+    video, _ = run(model, inputs.but(video=normal(2, 4, 3, 4, 6, seed=0)))
+    assert video.shape == (2, 3, 3, 4, 6)
+
+
 def test_neither_stream_is_refused() -> None:
     with pytest.raises(ValueError, match="neither a video nor an audio stream"):
         tiny_model()(None, None)
