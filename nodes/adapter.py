@@ -78,6 +78,8 @@ class DiffusionModel(UniTalking):
             conditions: what `UniTalkingModel.extra_conds` made.
         """
         transformer_options = {} if transformer_options is None else transformer_options
+        # EasyCache writes into what it is given, which in float32 is the sampler's own latent.
+        latents = [part.clone() for part in latents]
         return comfy.patcher_extension.WrapperExecutor.new_class_executor(
             functools.partial(self._predict, conditions=conditions),
             self,

@@ -69,11 +69,7 @@ class AVGuider(comfy.samplers.CFGGuider):
         model_options = model_options or {}
         main, none, voice = self._passes(model_options)
         conds = [main, none] if voice is None else [main, none, voice]
-        if "sampler_calc_cond_batch_function" in model_options:
-            given = {"conds": conds, "input": x, "sigma": timestep, "model": self.inner_model}
-            out = model_options["sampler_calc_cond_batch_function"]({**given, "model_options": model_options})
-        else:
-            out = comfy.samplers.calc_cond_batch(self.inner_model, conds, x, timestep, model_options)
+        out = self._denoised(conds, x, timestep, model_options)
         if main is None:
             out[0] = out[1]
         scale = self._scale(x)
@@ -85,6 +81,20 @@ class AVGuider(comfy.samplers.CFGGuider):
             self.inner_model, out[0], out[1], scale, x, timestep, model_options=model_options, cond=cond, uncond=none
         )
         return guided if voice is None else guided + self.guidance.voice * (out[2] - out[0])
+
+    def _denoised(
+        self, conds: list[list | None], x: Tensor, timestep: Tensor, model_options: dict[str, Any]
+    ) -> list[Tensor]:
+        """Denoised latents of the passes, zeros where there is none."""
+        replaced = model_options.get("sampler_calc_cond_batch_function")
+        if replaced is None:
+            return comfy.samplers.calc_cond_batch(self.inner_model, conds, x, timestep, model_options)
+        # Nodes that replace it (skip-layer guidance) know a positive and a negative and nothing else.
+        given = {"conds": conds[:2], "input": x, "sigma": timestep, "model": self.inner_model}
+        out = replaced({**given, "model_options": model_options})
+        if conds[2:]:
+            out = [*out, *comfy.samplers.calc_cond_batch(self.inner_model, conds[2:], x, timestep, model_options)]
+        return out
 
     def _passes(self, model_options: dict[str, Any]) -> tuple[list | None, list | None, list | None]:
         """Conditionings of the passes that have weight: the main one, the negative, and the voice on its own.
