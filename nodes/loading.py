@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from functools import partial
@@ -18,8 +19,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..unitalking.checkpoint.files import CONFIG_TENSOR, CheckpointError, ModelFile, config_tensors, read_model
+from ..unitalking.checkpoint.files import CONFIG_TENSOR, NETWORK, CheckpointError, ModelFile, config_tensors, read_model
 from ..unitalking.checkpoint.keys import to_file_keys
+from ..unitalking.checkpoint.layouts import strip_prefixes
 from ..unitalking.config import UniTalkingConfig
 from .adapter import UniTalkingModel
 from .latent_format import UniTalkingLatentFormat
@@ -27,6 +29,7 @@ from .run import around_sampling
 
 # Wan2.2-5B's factor, by which the host estimates memory from the area of a latent, belongs to this width.
 WIDTH_OF_FACTOR_ONE = 2222
+QUANTISATION_KEY = "_quantization_metadata"  # the host's
 
 logger = logging.getLogger(__name__)
 
@@ -113,10 +116,20 @@ def read_model_file(path: str, *, convert_quants: bool = True) -> tuple[ModelFil
         network = dict(file.network)
         for marker in (key for key in tensors if key.endswith("scaled_fp8")):
             network["scaled_fp8"] = tensors[marker]
-        converted, metadata = comfy.utils.convert_old_quants(network, "", metadata=dict(metadata))
+        converted, metadata = comfy.utils.convert_old_quants(network, "", metadata=_quantised_network(metadata))
         file.network.clear()
         file.network.update(converted)
     return file, metadata
+
+
+def _quantised_network(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata whose list of quantised layers, if any, names the network's alone, without a saver's prefix."""
+    if QUANTISATION_KEY not in metadata:
+        return dict(metadata)
+    told = json.loads(metadata[QUANTISATION_KEY])
+    layers = strip_prefixes(told["layers"])
+    told["layers"] = {name: layer for name, layer in layers.items() if name.startswith(NETWORK)}
+    return {**metadata, QUANTISATION_KEY: json.dumps(told)}
 
 
 def load_model(path: str, model_options: dict[str, Any] | None = None, disable_dynamic: bool = False) -> Any:

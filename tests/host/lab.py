@@ -103,6 +103,12 @@ class Lab:
         """A MODEL from a file, in float32 unless told otherwise."""
         return self.pack("nodes.loading").load_model(str(path), {"dtype": torch.float32, **options})
 
+    def save(self, model: Any, name: str) -> Path:
+        """The file that the stock ModelSave writes."""
+        node = importlib.import_module("comfy_extras.nodes_model_merging").ModelSave()
+        node.save(model, f"diffusion_models/{name}")
+        return sorted(Path(node.output_dir, "diffusion_models").glob(f"{name}_*"))[-1]
+
     # Inputs
 
     def latent(self, **changes: Any) -> dict[str, Any]:
