@@ -18,6 +18,12 @@ AUDIO_STEMS = ("linear",)
 PROMPT_STYLES = ("tagged", "plain")
 
 
+def _above_zero(data: object, *names: str) -> None:
+    for name in names:
+        if not getattr(data, name) > 0:
+            raise ValueError(f"{name}: got {getattr(data, name)}, expected a number above 0.")
+
+
 @dataclass(frozen=True)
 class Sampling:
     """Sampling defaults of a model (Wan2.2's and Ovi's; the paper does not say)."""
@@ -26,6 +32,9 @@ class Sampling:
     sigma_shift: float = 5.0
     guidance_video: float = 4.0
     guidance_audio: float = 3.0
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "steps", "sigma_shift")
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,9 @@ class Trained:
     max_area: int = 704 * 1280
     max_frames: int = 241
     description: str = ""
+
+    def __post_init__(self) -> None:
+        _above_zero(self, "width", "height", "frames", "max_area", "max_frames")
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,7 @@ class UniTalkingConfig:
             self._at_least(name, 1)
         for name in ("text_len", "freq_dim", "sample_rate", "hop"):
             self._at_least(name, 1)
+        _above_zero(self, "eps", "rope_theta", "fps")
         self._at_least("reference_tokens", 0)
         if self.dim % self.num_heads or self.head_dim % 2:
             raise ValueError(
@@ -120,6 +133,12 @@ class UniTalkingConfig:
         unknown = set(self.reference_streams) - {"video", "audio"}
         if unknown:
             raise ValueError(f"reference_streams: got {sorted(unknown)}, expected 'video', 'audio' or both.")
+        token = [stride * patch for stride, patch in zip(self.video_stride[1:], self.patch_size[1:], strict=True)]
+        if len(set(token)) > 1 or min(token) < 1:
+            raise ValueError(
+                f"video_stride, patch_size: got {self.video_stride} and {self.patch_size}, which make tokens of "
+                f"{token[0]}x{token[1]} pixels; they must be square."
+            )
         if self.patch_size[0] != 1:
             raise ValueError(f"patch_size: got {self.patch_size}; a token spans one latent frame, so time must be 1.")
 

@@ -118,7 +118,7 @@ def sample_unipc(
         denoise: (latent (B, ...), step index) -> denoised latent (B, ...). It is called once a step, with the latent
             before the corrector, and its result is not recomputed after it.
         latent: noise or noised latent at sigmas[0], (B, ...).
-        sigmas: (n + 1,), descending, the last 0 or above; sigmas[0] below 1 for the solver to be defined.
+        sigmas: (n + 1,), descending from at most 1, the last 0 or above.
         callback: (step index, denoised, latent) after each network call.
 
     Returns:
@@ -126,7 +126,7 @@ def sample_unipc(
 
     Source: Wan2.2's FlowUniPC scheduler (reference.md A1), from its equations.
     """
-    sigma = sigmas.double().clamp(max=1 - 1e-7).tolist()
+    sigma = sigmas.double().tolist()
     log_snr = [_log_snr(value) for value in sigma]
     history: _History | None = None
     steps = len(sigma) - 1

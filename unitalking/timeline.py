@@ -14,6 +14,10 @@ from fractions import Fraction
 
 Rate = int | float | Fraction
 
+# People write 23.98 for 24000/1001; nothing further off is meant to be it.
+NTSC_ROUNDING = 3e-4
+FINEST_RATE = 10**6
+
 
 def rational(rate: Rate) -> Fraction:
     """An exact rate: whole numbers stay whole, 23.976 and 29.97 become the NTSC fractions they stand for.
@@ -22,16 +26,19 @@ def rational(rate: Rate) -> Fraction:
         rate: frames or samples per second, above 0.
 
     Raises:
-        ValueError: not a positive finite number.
+        ValueError: not a positive finite number, or one too small to be told from 0.
     """
     if not (math.isfinite(rate) and rate > 0):
         raise ValueError(f"rate: got {rate}, expected a positive number per second.")
     if isinstance(rate, Fraction):
         return rate
     ntsc = Fraction(round(rate) * 1000, 1001)
-    if not float(rate).is_integer() and abs(float(ntsc) - rate) < 0.005:
+    if not float(rate).is_integer() and abs(float(ntsc) - rate) < NTSC_ROUNDING * rate:
         return ntsc
-    return Fraction(rate).limit_denominator(1001)
+    exact = Fraction(rate).limit_denominator(FINEST_RATE)
+    if not exact:
+        raise ValueError(f"rate: got {rate}, expected at least {1 / FINEST_RATE:g} per second.")
+    return exact
 
 
 def snap_frames(frames: int, time_stride: int = 4) -> int:
@@ -102,10 +109,3 @@ def position_scale(fps: Rate, time_stride: int, sample_rate: int, samples_per_la
     the model's rates alone, never on the two lengths of a clip.
     """
     return rational(fps) / time_stride / Fraction(sample_rate, samples_per_latent)
-
-
-def fit_area(width: int, height: int, area: int, multiple: int) -> tuple[int, int]:
-    """Width and height of the same aspect whose area is at most `area`, both multiples of `multiple`."""
-    scale = math.sqrt(area / (width * height))
-    sides = [max(multiple, int(side * scale) // multiple * multiple) for side in (width, height)]
-    return sides[0], sides[1]

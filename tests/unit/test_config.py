@@ -109,3 +109,20 @@ def test_config_survives_json_shapes() -> None:
 def test_an_unknown_field_is_refused() -> None:
     with pytest.raises(ValueError, match="num_layres"):
         from_mapping(UniTalkingConfig, {"num_layres": 3})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fps": 0}, "fps: got 0"),
+        ({"eps": -1.0}, "eps: got -1.0"),
+        ({"rope_theta": 0.0}, "rope_theta: got 0.0"),
+        ({"video_stride": (4, 16, 8)}, "must be square"),
+        ({"sampling": {"steps": 0}}, "steps: got 0"),
+        ({"sampling": {"sigma_shift": -1.0}}, "sigma_shift: got -1.0"),
+        ({"trained": {"frames": 0}}, "frames: got 0"),
+    ],
+)
+def test_a_value_that_would_fail_later_is_refused_by_name(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_mapping(UniTalkingConfig, change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,3 +84,41 @@ def test_something_that_is_not_an_object_is_refused(mapping: object) -> None:
 def test_a_missing_field_without_default_is_refused() -> None:
     with pytest.raises(TypeError, match="name"):
         from_mapping(Tree, {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Typed:
+    count: int = 1
+    share: float = 0.5
+    name: str = ""
+    on: bool = False
+    sides: tuple[int, int] = (1, 2)
+    names: tuple[str, ...] = ()
+    maybe: tuple[int, int] | None = None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("count", 3.0),
+        ("count", "3"),
+        ("count", True),
+        ("share", "0.5"),
+        ("share", float("nan")),
+        ("name", 3),
+        ("on", 1),
+        ("sides", [1]),
+        ("sides", [1, "2"]),
+        ("sides", 4),
+        ("names", [1]),
+        ("maybe", [4]),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_the_field_name(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"Typed\.{field}: got "):
+        from_mapping(Typed, {field: value})
+
+
+def test_whole_numbers_serve_as_floats_and_lists_as_tuples() -> None:
+    built = from_mapping(Typed, {"share": 2, "sides": [3, 4], "names": ["a"], "maybe": None})
+    assert built == Typed(share=2, sides=(3, 4), names=("a",))

@@ -162,11 +162,13 @@ def test_position_scale_of_the_full_model_is_exact() -> None:
     assert timeline.position_scale(24, 4, 16000, 512) == Fraction(24, 125)
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"), [((720, 720), (704, 704)), ((1280, 720), (928, 512)), ((100, 4000), (96, 4448))]
-)
-def test_fit_area_keeps_the_aspect_within_the_area(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    width, height = timeline.fit_area(*size, 704 * 704, 32)
-    assert width * height <= 704 * 704
-    assert width % 32 == height % 32 == 0
-    assert (width, height) == expected
+def test_a_rate_is_only_ntsc_where_it_is_close() -> None:
+    assert timeline.rational(23.98) == Fraction(24000, 1001)
+    assert timeline.rational(2.995) == Fraction(2995, 1000)
+    assert timeline.rational(1.003) == Fraction(1003, 1000)
+
+
+def test_a_rate_too_small_to_be_told_from_zero_is_refused() -> None:
+    assert timeline.rational(0.004) == Fraction(1, 250)
+    with pytest.raises(ValueError, match="at least 1e-06"):
+        timeline.rational(1e-9)
