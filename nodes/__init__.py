@@ -37,5 +37,5 @@ def check_host(version: str) -> None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    digits = ("".join(filter(str.isdigit, part)) for part in version.split(".")[:3])
+    digits = ("".join(filter(str.isdigit, part)) for part in f"{version}.0.0".split(".")[:3])
     return tuple(int(part or 0) for part in digits)
