@@ -1,0 +1,161 @@
+"""The example workflows, each run from the very file that ships, in a host with an empty input folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from graphs import Media, Node, fetch, only_file, read_media, texts
+from PIL import Image
+from workflow import input_specs, to_prompt
+
+if TYPE_CHECKING:
+    from comfyui import ComfyUI
+    from comfyui_events import Result
+
+FOLDER = Path(__file__).resolve().parents[2] / "workflows"
+FILES = {
+    "talking_portrait_text": {"UniTalkingPortrait": False, "UniTalkingEncodeVoiceReference": False},
+    "talking_portrait_image": {"UniTalkingPortrait": True, "UniTalkingEncodeVoiceReference": False},
+    "talking_portrait_voice": {"UniTalkingPortrait": True, "UniTalkingEncodeVoiceReference": True},
+}
+TITLE_HEIGHT = 30  # the editor draws a node's title above its position
+TEMPLATES = "/api/workflow_templates"
+
+
+def load(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+Finished = tuple[dict[str, Any], dict[str, Any], "Result", Media]
+
+
+@pytest.fixture(scope="module", params=FILES)
+def finished(request: pytest.FixtureRequest, host: ComfyUI) -> Finished:
+    """A workflow, its prompt, what running it gave, and the file."""
+    assert [path for path in (host.base_directory / "input").rglob("*") if path.is_file()] == []
+    workflow = load(request.param)
+    prompt = to_prompt(workflow, host.object_info())
+    host.free()
+    result = host.queue(prompt, workflow, timeout_s=120)
+    return workflow, prompt, result, read_media(only_file(host, result))
+
+
+def test_ends_with_an_mp4_of_picture_and_sound_of_one_length(finished: Finished) -> None:
+    *_, media = finished
+    assert media.codecs == ("h264", "aac")
+    picture, sound = media.lengths_s
+    assert abs(picture - sound) <= 1 / media.fps
+    assert picture == len(media.pictures) / media.fps
+    assert abs(media.sound).max() > 0
+
+
+def test_file_holds_the_workflow_and_the_prompt_that_ran(finished: Finished) -> None:
+    workflow, prompt, _, media = finished
+    assert json.loads(media.metadata["workflow"]) == workflow
+    assert json.loads(media.metadata["prompt"]) == prompt
+    assert "generated" in media.metadata["comment"].lower()
+
+
+def test_clip_is_as_long_as_planned(finished: Finished) -> None:
+    _, prompt, result, media = finished
+    (node,) = (Node(key) for key, value in prompt.items() if value["class_type"] == "UniTalkingTextPrompt")
+    (shown,) = texts(result, node)
+    planned = int(re.search(r"(\d+) frames planned", shown)[1])
+    assert len(media.pictures) == planned > 24
+
+
+def test_nothing_in_the_graph_names_a_file_of_the_user(finished: Finished) -> None:
+    _, prompt, *_ = finished
+    used = {node["class_type"] for node in prompt.values()}
+    assert all(name.startswith("UniTalking") for name in used)
+    assert all("image" not in node["inputs"] for node in prompt.values())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_shows_the_nodes_of_its_task(name: str) -> None:
+    types = [node["type"] for node in load(name)["nodes"]]
+    assert {kind: kind in types for kind in FILES[name]} == FILES[name]
+    assert types.count("MarkdownNote") >= 1
+    assert all(len(node["widgets_values"][0]) > 80 for node in load(name)["nodes"] if node["type"] == "MarkdownNote")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_seeds_stay_what_they_are(host: ComfyUI, name: str) -> None:
+    seeds = 0
+    for node in load(name)["nodes"]:
+        if node["type"] != "MarkdownNote":
+            spec = host.get(f"/object_info/{node['type']}")[node["type"]]["input"]
+            seeds += sum(bool(options.get("control_after_generate")) for _, (_, options) in input_specs(spec))
+    words = [value for node in load(name)["nodes"] for value in node["widgets_values"]]
+    assert words.count("fixed") == seeds > 0
+    assert not {"randomize", "increment", "decrement"} & {word for word in words if isinstance(word, str)}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_links_fit_together(name: str) -> None:
+    workflow = load(name)
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    numbers = [link[0] for link in workflow["links"]]
+    assert len(set(numbers)) == len(numbers)
+    assert (max(numbers), max(nodes)) == (workflow["last_link_id"], workflow["last_node_id"])
+    for number, origin, slot, target, place, kind in workflow["links"]:
+        output, entry = nodes[origin]["outputs"][slot], nodes[target]["inputs"][place]
+        assert number in output["links"]
+        assert entry["link"] == number
+        assert output["type"] == entry["type"] == kind
+    ends = [link for node in nodes.values() for output in node["outputs"] for link in output["links"] or []]
+    starts = [entry["link"] for node in nodes.values() for entry in node["inputs"] if entry["link"] is not None]
+    assert sorted(ends) == sorted(starts) == sorted(numbers)
+
+
+def rectangle(node: dict[str, Any]) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of a node with its title."""
+    (x, y), (width, height) = node["pos"], node["size"]
+    return x, y - TITLE_HEIGHT, x + width, y + height
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_node_lies_in_one_group_and_on_no_other(name: str) -> None:
+    workflow = load(name)
+    groups = [(x, y, x + width, y + height) for x, y, width, height in (g["bounding"] for g in workflow["groups"])]
+    for node in workflow["nodes"]:
+        left, top, right, bottom = rectangle(node)
+        around = [g for g in groups if g[0] <= left and g[1] <= top and right <= g[2] and bottom <= g[3]]
+        assert len(around) == 1, node["type"]
+    for one, other in combinations([*map(rectangle, workflow["nodes"])], 2):
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    for one, other in combinations(groups, 2):
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_reads_from_left_to_right(name: str) -> None:
+    workflow = load(name)
+    columns = {node["id"]: node["pos"][0] for node in workflow["nodes"]}
+    assert all(columns[origin] <= columns[target] for _, origin, _, target, *_ in workflow["links"])
+
+
+def test_folder_holds_the_examples_and_their_pictures_alone() -> None:
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(FILES)
+    assert {path.suffix for path in FOLDER.iterdir()} <= {".json", ".jpg"}
+
+
+def test_the_template_browser_lists_every_example(host: ComfyUI) -> None:
+    assert sorted(host.get(TEMPLATES)["ComfyUI-UniTalking"]) == sorted(FILES)
+    for name in FILES:
+        assert json.loads(fetch(host, f"{TEMPLATES}/ComfyUI-UniTalking/{name}.json")) == load(name)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_example_has_a_thumbnail_that_is_served(host: ComfyUI, name: str) -> None:
+    path = FOLDER / f"{name}.jpg"
+    with Image.open(path) as image:
+        assert image.format == "JPEG"
+        assert min(image.size) >= 256
+    assert path.stat().st_size < 200_000
+    assert fetch(host, f"{TEMPLATES}/ComfyUI-UniTalking/{name}.jpg") == path.read_bytes()
