@@ -30,8 +30,9 @@ def model_choices() -> list[str]:
 
 
 def part_choices(folder: str) -> list[str]:
-    """Files for a part of the model, after the choice to take it from the model file."""
-    return [FROM_MODEL, *folder_paths.get_filename_list(folder)]
+    """Where a part of the model can come from: the model file, a file of its own, another bundle."""
+    files = [*folder_paths.get_filename_list(folder), *folder_paths.get_filename_list(MODEL_FOLDER)]
+    return [FROM_MODEL, *dict.fromkeys(files)]
 
 
 def find_model(name: str) -> str:

@@ -59,21 +59,22 @@ class LoadModel(io.ComfyNode):
                     "text_encoder",
                     options=part_choices("text_encoders"),
                     default=FROM_MODEL,
-                    tooltip="Text encoder: the one inside the model file, or UMT5-xxl from text_encoders for the "
-                    "full model.",
+                    tooltip="Text encoder: the one inside the model file or inside another one (for a model saved by "
+                    "Save Model), or UMT5-xxl from text_encoders for the full model.",
                 ),
                 io.Combo.Input(
                     "video_vae",
                     options=part_choices("vae"),
                     default=FROM_MODEL,
-                    tooltip="Picture codec: the one inside the model file, or the Wan2.2 VAE from vae for the full "
-                    "model.",
+                    tooltip="Picture codec: the one inside the model file or inside another one, or the Wan2.2 VAE "
+                    "from vae for the full model.",
                 ),
                 io.Combo.Input(
                     "audio_codec",
                     options=part_choices("vae"),
                     default=FROM_MODEL,
-                    tooltip="Sound codec (audio VAE and vocoder): the one inside the model file, or a file from vae.",
+                    tooltip="Sound codec (audio VAE and vocoder): the one inside the model file or inside another "
+                    "one, or a file from vae.",
                 ),
                 io.Combo.Input(
                     "weight_dtype",
@@ -116,12 +117,26 @@ def _missing_parts(file: ModelFile, missing: list[str]) -> str:
         "video_vae": "picture codec (choose the Wan2.2 VAE at video_vae; the file belongs into models/vae)",
         "audio_vae": "sound codec (choose an audio codec at audio_codec; the file belongs into models/vae)",
     }
-    return f"{file.name} carries no " + ", and no ".join(names[part] for part in missing) + "."
+    listed = ", and no ".join(names[part] for part in missing)
+    return f"{file.name} carries no {listed}. For a model made from a complete file, choose that file there."
+
+
+def _bundle(file: ModelFile, choice: str, folder: str, part: str) -> ModelFile | None:
+    """The model file that holds a part: this one or the one chosen; None where a file of the part alone is chosen."""
+    if choice == FROM_MODEL:
+        return file
+    if folder_paths.get_full_path(folder, choice) is not None:
+        return None
+    bundle, _ = read_model_file(find_model(choice))
+    if part not in bundle.parts:
+        raise CheckpointError(_missing_parts(bundle, [part]))
+    return bundle
 
 
 def _load_clip(file: ModelFile, choice: str) -> Any:
-    if choice == FROM_MODEL:
-        return load_bundled_clip(file)
+    bundle = _bundle(file, choice, "text_encoders", "text_encoder")
+    if bundle is not None:
+        return load_bundled_clip(bundle)
     path = find_part("text_encoders", choice)
     read_tensors(path)
     return comfy.sd.load_clip(
@@ -132,25 +147,29 @@ def _load_clip(file: ModelFile, choice: str) -> Any:
 
 
 def _load_video_vae(file: ModelFile, choice: str) -> Any:
-    if choice == FROM_MODEL:
-        return load_bundled_video_vae(file)
-    path = find_part("vae", choice)
-    tensors, metadata = read_tensors(path)
-    vae = comfy.sd.VAE(sd=tensors, metadata=metadata)
+    bundle = _bundle(file, choice, "vae", "video_vae")
+    if bundle is not None:
+        name, vae = bundle.name, load_bundled_video_vae(bundle)
+    else:
+        name = choice
+        tensors, metadata = read_tensors(find_part("vae", choice))
+        vae = comfy.sd.VAE(sd=tensors, metadata=metadata)
     if vae.first_stage_model is None or vae.latent_channels != file.config.in_dim:
         raise CheckpointError(
-            f"{choice} is not the picture codec of this model: it needs a video VAE of {file.config.in_dim} channels."
+            f"{name} is not the picture codec of this model: it needs a video VAE of {file.config.in_dim} channels."
         )
     return vae
 
 
 def _load_audio_vae(file: ModelFile, choice: str) -> Any:
-    if choice == FROM_MODEL:
-        return load_audio_vae(file.config, file.parts["audio_vae"], file.name)
-    path = find_part("vae", choice)
-    config, tensors = read_audio_codec(path)
-    _check_audio_codec(config, file.config, choice)
-    return load_audio_vae(config, tensors, choice)
+    bundle = _bundle(file, choice, "vae", "audio_vae")
+    if bundle is not None:
+        name, config, tensors = bundle.name, bundle.config, bundle.parts["audio_vae"]
+    else:
+        name = choice
+        config, tensors = read_audio_codec(find_part("vae", choice))
+    _check_audio_codec(config, file.config, name)
+    return load_audio_vae(config, tensors, name)
 
 
 def _check_audio_codec(codec: UniTalkingConfig, model: UniTalkingConfig, name: str) -> None:
