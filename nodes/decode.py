@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.model_management
+import comfy.utils
 import torch
 from comfy_api.latest import InputImpl, Types, io
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -16,6 +18,8 @@ from .constants import CATEGORY, DEFAULT_FPS, LATENT_KEY
 # Latent cells of a tile and of its overlap; 16 pixels each for Wan2.2's codec.
 TILE, OVERLAP = 16, 4
 TILE_FRAMES, OVERLAP_FRAMES = 16, 4
+# Stops what hangs on the pictures of a clip without any, and nothing else.
+NO_PICTURE = ExecutionBlocker("Decode AV: this clip has sound alone. Wire audio into Save Audio.")
 
 
 class Decode(io.ComfyNode):
@@ -64,14 +68,24 @@ class Decode(io.ComfyNode):
         fps = fps or float(latent.get(LATENT_KEY, {}).get("fps", DEFAULT_FPS))
         frames = latent.get(LATENT_KEY, {}).get("frames")
         images, sounds, clips = [], [], []
-        for index in range((audio if video is None else video).shape[0]):
+        count = (audio if video is None else video).shape[0]
+        bar = comfy.utils.ProgressBar(2 * count)
+        for index in range(count):
             pictures = None if video is None else decode_pictures(vae, video[index : index + 1], tiled=tiled)
+            _one_more(bar)
             length = frames if pictures is None else pictures.shape[0]
             sound = None if audio is None else decode_sound(audio_vae, audio[index : index + 1], length, fps)
-            images.append(_or_blocked(pictures, "picture"))
-            sounds.append(_or_blocked(sound, "sound"))
-            clips.append(_or_blocked(None if pictures is None else _video(pictures, sound, fps), "picture"))
+            _one_more(bar)
+            images.append(NO_PICTURE if pictures is None else pictures)
+            # Nothing, as the host has it for a silent video: Save MP4 and Create Video take that.
+            sounds.append(sound)
+            clips.append(NO_PICTURE if pictures is None else _video(pictures, sound, fps))
         return io.NodeOutput(images, sounds, clips, fps)
+
+
+def _one_more(bar: comfy.utils.ProgressBar) -> None:
+    bar.update(1)
+    comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 def streams_of(latent: dict[str, Any]) -> tuple[Tensor | None, Tensor | None]:
@@ -107,7 +121,7 @@ def decode_pictures(vae: Any, video: Tensor, *, tiled: bool) -> Tensor:
         pictures = vae.decode_tiled(video, **sizes, tile_t=TILE_FRAMES, overlap_t=OVERLAP_FRAMES)
     else:
         pictures = vae.decode(video)
-    check_finite(pictures, "the decoded picture")
+    check_finite(pictures, "the decoded picture", codec=vae)
     return pictures[0]
 
 
@@ -131,15 +145,11 @@ def decode_sound(audio_vae: Any, audio: Tensor, frames: int | None, fps: float) 
         )
     check_finite(audio, "the sound's latents")
     waveform = audio_vae.decode(audio).movedim(-1, 1)  # (1, channels, samples)
-    check_finite(waveform, "the decoded sound")
+    check_finite(waveform, "the decoded sound", codec=audio_vae)
     rate = audio_vae.audio_sample_rate
     kept = waveform.shape[-1] if frames is None else timeline.samples_kept(frames, fps, rate)
     missing = max(0, kept - waveform.shape[-1])
     return {"waveform": torch.nn.functional.pad(waveform[..., :kept], (0, missing)), "sample_rate": rate}
-
-
-def _or_blocked(value: Any, stream: str) -> Any:
-    return ExecutionBlocker(f"Decode AV: this clip has no {stream}.") if value is None else value
 
 
 def _video(pictures: Tensor, sound: dict[str, Any] | None, fps: float) -> Any:

@@ -61,7 +61,12 @@ class UniTalkingLatentFormat(comfy.latent_formats.LatentFormat):
         return [convert(statistics, part) for statistics, part in zip((self.video, self.audio), streams, strict=True)]
 
     def _video_of(self, latent: Tensor) -> Tensor:
-        """The video stream of what a preview is given; hosts before 0.30 hand over the packed latent."""
+        """The video stream of what a preview is given, one plain frame for a clip without picture.
+
+        Hosts before 0.30 hand over the packed latent.
+        """
         if latent.ndim == 3 and self.packed_shapes is not None:
-            return comfy.utils.unpack_latents(latent, self.packed_shapes)[0]
+            latent = comfy.utils.unpack_latents(latent, self.packed_shapes)[0]
+        if latent.ndim == 5 and not latent.shape[2]:
+            return latent.new_zeros(*latent.shape[:2], 1, *latent.shape[3:])
         return latent
