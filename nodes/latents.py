@@ -61,8 +61,8 @@ class EmptyLatent(io.ComfyNode):
         """Snaps the sizes and says so."""
         config = config_of(model, "Empty AV Latent")
         size, notes = snap_size(config, width, height, frames)
-        for note in notes:
-            say(cls, note)
+        if notes:
+            say(cls, "\n".join(notes))
         return io.NodeOutput(empty_latent(config, *size, batch_size=batch_size, streams=streams))
 
 
@@ -92,6 +92,8 @@ def snap_size(
         )
     if snapped[2] != wanted[2]:
         notes.append(f"{wanted[2]} frames rounded to {snapped[2]}: a clip has {config.time_stride}n+1 frames")
+    if snapped[0] * snapped[1] > trained.max_area:
+        notes.append(f"{snapped[0]}x{snapped[1]} is beyond the {trained.max_area} pixels this model was trained on")
     if snapped[2] > trained.max_frames:
         notes.append(f"{snapped[2]} frames is beyond the {trained.max_frames} that this model was trained on")
     return snapped, tuple(notes)
@@ -159,10 +161,16 @@ class Portrait(io.ComfyNode):
         if image is None and sample_portrait == NO_SAMPLE:
             raise ValueError("Portrait Image: no picture. Wire an IMAGE, or choose a sample portrait.")
         video = video_of(latent, "Portrait Image")
+        channels = getattr(vae, "latent_channels", None)
+        if channels != video.shape[1]:
+            raise ValueError(
+                f"Portrait Image: the VAE makes latents of {channels} channels, the clip has {video.shape[1]}: wire "
+                "vae of the same Load UniTalking Model that Empty AV Latent has its MODEL from."
+            )
         height, width = (side * vae.spacial_compression_encode() for side in video.shape[-2:])
         picture, notes = fit_portrait(load_portrait(sample_portrait) if image is None else image, width, height, fit)
-        for note in notes:
-            say(cls, note)
+        if notes:
+            say(cls, "\n".join(notes))
         held = hold_first_frame(latent, vae.encode(picture))
         return io.NodeOutput(held, picture, ui=ui.PreviewImage(picture, cls=cls))
 
