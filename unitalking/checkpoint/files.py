@@ -24,7 +24,7 @@ from ..config import UniTalkingConfig
 from ..latents import LatentStatistics
 from ..mapping import from_mapping, to_mapping
 from .keys import to_module_keys
-from .layouts import QUANTISATION_SUFFIXES, describe, strip_prefixes
+from .layouts import LORA, QUANTISATION_SUFFIXES, describe, strip_prefixes
 
 METADATA_KEY = "unitalking"
 CONFIG_TENSOR = "unitalking.config"
@@ -74,8 +74,9 @@ def read_model(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None
     """
     tensors = strip_prefixes(tensors)
     network = to_module_keys({key: value for key, value in tensors.items() if key.startswith(NETWORK)})
-    if not any(key.startswith("video.blocks.") for key in network):
-        raise CheckpointError(f"{name} is {describe(tensors)}, not a UniTalking model. {_HELP}")
+    kind = describe(tensors)
+    if kind == LORA or not any(key.startswith("video.blocks.") for key in network):
+        raise CheckpointError(f"{name} is {kind}, not a UniTalking model. {_HELP}")
     if not any(key.startswith("audio.blocks.") for key in network):
         raise CheckpointError(f"{name} has a video stream but no audio stream, so it cannot make sound. {_HELP}")
     config, notes = read_config(tensors, metadata, name)

@@ -12,10 +12,11 @@ PREFIXES = ("model.diffusion_model.", "diffusion_model.")
 # Scales and markers that accompany quantised weights.
 QUANTISATION_SUFFIXES = (".weight_scale", ".scale_weight", ".input_scale", ".scale_input", ".comfy_quant", "scaled_fp8")
 
+LORA = "a LoRA (use Load LoRA for UniTalking)"
 # (what it is, a name that only such files have), the first match wins.
 SIGNATURES = (
     (
-        "a LoRA (use Load LoRA for UniTalking)",
+        LORA,
         (".lora_A.", ".lora_B.", ".lora_up.", ".lora_down.", ".lora_A", ".hada_w"),
     ),
     ("an Ovi model", ("cross_attn.k_fusion.weight",)),
@@ -23,10 +24,10 @@ SIGNATURES = (
     ("a Wan video VAE", ("decoder.upsamples.0.",)),
     ("an MMAudio audio VAE", ("decoder.mid.attn_1.qkv.weight",)),
     ("a BigVGAN vocoder", ("resblocks.0.activations.0.act.alpha",)),
+    ("a Stable Diffusion checkpoint", ("input_blocks.0.0.weight", "input_blocks.1.")),
     ("a text encoder", ("encoder.block.0.layer.0.SelfAttention", "token_embedding.weight", "text_model.encoder")),
     ("an image VAE", ("first_stage_model.", "decoder.up_blocks.0", "decoder.up.0.block.0")),
-    ("a Wan video model without sound", ("head.modulation", "text_embedding.0.weight")),
-    ("a Stable Diffusion checkpoint", ("input_blocks.0.0.weight", "input_blocks.1.")),
+    ("a Wan video model with no audio stream", ("head.modulation", "text_embedding.0.weight")),
     ("another diffusion model", ("double_blocks.0.", "transformer_blocks.0.", "joint_blocks.0.", "blocks.0.")),
 )
 
