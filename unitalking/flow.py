@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 TIMESTEPS = 1000
-FLOAT32_ROUNDING = 5e-5  # of 1000 * sigma
+FLOAT32_ROUNDING = 3e-5  # of 1000 * sigma
 
 
 def per_sample(sigma: Tensor, like: Tensor) -> Tensor:
@@ -84,7 +84,8 @@ def wan_sigmas(steps: int, shift: float) -> Tensor:
         raise ValueError(f"steps: got {steps}, expected at least 1.")
     if not shift > 0:
         raise ValueError(f"sigma shift: got {shift}, expected a number above 0.")
-    base = torch.linspace(1 - 1 / TIMESTEPS, 0, steps + 1, dtype=torch.float64)[:-1]
+    highest = torch.tensor(1 - 1 / TIMESTEPS).item()  # 0.999 as float32 has it, like the reference
+    base = torch.linspace(highest, 0, steps + 1, dtype=torch.float64)[:-1]
     return torch.cat([shift_sigma(base, shift), base.new_zeros(1)]).float()
 
 

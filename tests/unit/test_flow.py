@@ -262,3 +262,14 @@ def test_unipc_equals_its_equations_written_out(sigmas: list[float]) -> None:
         denoise, torch.tensor([0.8], dtype=torch.float64), torch.tensor(sigmas, dtype=torch.float64)
     )
     assert float(result) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 5.0, 8.0])
+def test_schedule_and_timesteps_are_the_reference_s_to_the_bit(shift: float) -> None:
+    # Wan2.2's scheduler as it computes: float64 from a float32 0.999, truncated before it is rounded to float32.
+    for steps in (4, 20, 30, 50, 98, 100):
+        base = torch.linspace(torch.tensor(0.999).item(), 0, steps + 1, dtype=torch.float64)[:-1]
+        shifted = shift * base / (1 + (shift - 1) * base)
+        sigmas = flow.wan_sigmas(steps, shift)
+        torch.testing.assert_close(sigmas[:-1], shifted.float(), rtol=1e-7, atol=0)
+        assert torch.equal(flow.truncated_timestep(sigmas[:-1]), (shifted * 1000).to(torch.int64))
