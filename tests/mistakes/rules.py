@@ -38,7 +38,7 @@ MISTAKES = [
     {
         "name": "schedule_from_one",
         "file": "unitalking/flow.py",
-        "old": "torch.linspace(1 - 1 / TIMESTEPS, 0",
+        "old": "torch.linspace(highest, 0",
         "new": "torch.linspace(1, 0",
         "tests": [f"{FLOW}wan_sigmas_and_timesteps_are_the_published_ones"],
     },
