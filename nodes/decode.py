@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.model_management
 import comfy.utils
 import torch
 from comfy_api.latest import InputImpl, Types, io
@@ -69,23 +68,19 @@ class Decode(io.ComfyNode):
         frames = latent.get(LATENT_KEY, {}).get("frames")
         images, sounds, clips = [], [], []
         count = (audio if video is None else video).shape[0]
+        # Its updates are also where the host cancels.
         bar = comfy.utils.ProgressBar(2 * count)
         for index in range(count):
             pictures = None if video is None else decode_pictures(vae, video[index : index + 1], tiled=tiled)
-            _one_more(bar)
+            bar.update(1)
             length = frames if pictures is None else pictures.shape[0]
             sound = None if audio is None else decode_sound(audio_vae, audio[index : index + 1], length, fps)
-            _one_more(bar)
+            bar.update(1)
             images.append(NO_PICTURE if pictures is None else pictures)
             # Nothing, as the host has it for a silent video: Save MP4 and Create Video take that.
             sounds.append(sound)
             clips.append(NO_PICTURE if pictures is None else _video(pictures, sound, fps))
         return io.NodeOutput(images, sounds, clips, fps)
-
-
-def _one_more(bar: comfy.utils.ProgressBar) -> None:
-    bar.update(1)
-    comfy.model_management.throw_exception_if_processing_interrupted()
 
 
 def streams_of(latent: dict[str, Any]) -> tuple[Tensor | None, Tensor | None]:

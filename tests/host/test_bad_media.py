@@ -115,7 +115,9 @@ def fitted(clip: Clip, image: list[Any], **settings: Any) -> Picture:
     result = clip.run(fresh=True)
     assert len(saved_files(clip.host, result)) == 2
     (item,) = result.outputs[saved.id]["images"]
-    return np.asarray(Image.open(clip.host.output_path(item))), "\n".join(texts(result, node))
+    said = texts(result, node)
+    assert len(said) <= 1  # the editor shows the last one alone
+    return np.asarray(Image.open(clip.host.output_path(item))), "".join(said)
 
 
 @pytest.fixture
@@ -196,7 +198,6 @@ def test_of_several_pictures_the_first_counts(host: ComfyUI, load: Load) -> None
     both = clip.add("ImageBatch", image1=loaded[0], image2=second[0])
     picture, said = fitted(clip, both[0])
     assert near(picture[32, 32], BLUE)
-    # One text, as the editor shows the last one alone.
     assert said == "The batch has 2 pictures; only the first is used.\nCropped 16 px left and right."
 
 
