@@ -152,6 +152,8 @@ def test_hidden_values_are_limited_to_256(vae: AudioVAE) -> None:
     vae.decoder.up[2].block[1].register_forward_pre_hook(lambda module, args: seen.append(args[0].abs().max().item()))
     vae.decode(normal(1, CHANNELS, 4))
     assert seen == [256]
+    vae.decoder.mid.block_2.conv2.weight.mul_(1e6)
+    assert vae.decoder.whole_clip(normal(1, CHANNELS, 4)).abs().max() == 256
 
 
 def test_normalised_filters_follow_the_equation() -> None:

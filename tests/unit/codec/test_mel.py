@@ -72,6 +72,16 @@ def test_one_frame_is_the_written_out_equation(config: MelConfig) -> None:
 
 
 @PRESETS
+def test_ends_are_mirrored_without_repeating_the_end_sample(config: MelConfig) -> None:
+    waveform = 0.5 * noise(1, 4 * config.n_fft)
+    before, after = waveform[:, 1 : config.n_fft + 1].flip(1), waveform[:, -config.n_fft - 1 : -1].flip(1)
+    mel = MelSpectrogram(config)
+    longer = mel(torch.cat((before, waveform, after), dim=1))
+    added = config.n_fft // config.hop
+    torch.testing.assert_close(mel(waveform), longer[:, :, added:-added], rtol=0, atol=1e-12)
+
+
+@PRESETS
 def test_digital_silence_is_finite_and_at_the_magnitude_floor(config: MelConfig) -> None:
     mel = MelSpectrogram(config)(torch.zeros(1, 8192, dtype=torch.float64))
     energies = (mel_basis(config).sum(dim=1) * math.sqrt(1e-9)).clamp_min(1e-5)

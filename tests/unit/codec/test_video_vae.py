@@ -89,6 +89,19 @@ def test_every_latent_cell_shows_in_its_own_pixels_and_frames_are_not_clamped(va
     assert vae.decode(100 * latents).abs().max() > 1
 
 
+def test_stacked_channels_are_ordered_frame_colour_row_column_on_both_sides() -> None:
+    vae = VideoVAE(SMALL, dtype=torch.float64).requires_grad_(False)
+    vae.decoder.conv_out.weight.zero_()
+    vae.decoder.conv_out.bias.copy_(torch.arange(192))
+    block = vae.decode(normal(1, 6, 2, 1, 1))[0, :, 1:, :4, :4].transpose(0, 1)  # frames of latent 1, (4, 3, 4, 4)
+    assert torch.equal(block.flatten(), torch.arange(192, dtype=torch.float64))
+    stacked = []
+    vae.encoder.conv_in.register_forward_pre_hook(lambda module, args: stacked.append(args[0]))
+    vae.encode(torch.cat((block[:1], block)).transpose(0, 1).repeat(1, 1, 4, 4)[None])
+    assert torch.equal(stacked[0][1, :, 0, 0], torch.arange(192, dtype=torch.float64))
+    assert torch.equal(stacked[0][0, :, 0, 0], torch.arange(48, dtype=torch.float64).repeat(4))
+
+
 def test_log_variance_is_limited(vae: VideoVAE) -> None:
     scaled = VideoVAE(SMALL, dtype=torch.float64).requires_grad_(False)
     scaled.encoder.conv_out.weight.mul_(1e4)
