@@ -22,7 +22,7 @@ def test_defaults_are_the_full_model() -> None:
     assert config.extra_positions is None
 
 
-def test_sampling_defaults_are_wans_and_ovis() -> None:
+def test_sampling_defaults_are_the_published_ones() -> None:
     sampling = UniTalkingConfig().sampling
     assert (sampling.steps, sampling.sigma_shift) == (50, 5.0)
     assert (sampling.guidance_video, sampling.guidance_audio) == (4.0, 3.0)
