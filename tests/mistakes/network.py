@@ -98,7 +98,7 @@ MISTAKES = [
                 f"{ROPE}positions_of_both_streams_are_seconds_times_one_rate",
             ],
         }
-        for label, scale in (("1", 1.0), ("ovis_at_16_khz", 0.19676), ("ovis_at_44_khz", 0.14277))
+        for label, scale in (("1", 1.0), ("of_another_16_khz_model", 0.19676), ("of_another_44_khz_model", 0.14277))
     ),
     # ---- noise level and modulation
     {
