@@ -55,6 +55,7 @@ class EncodeVoiceReference(io.ComfyNode):
             ],
             outputs=[VoiceSocket.Output(display_name="voice"), io.String.Output(display_name="report")],
             hidden=[io.Hidden.unique_id],
+            has_intermediate_output=True,  # what it shows comes back when the host takes it from its cache
         )
 
     @classmethod
@@ -157,6 +158,7 @@ class TextPrompt(io.ComfyNode):
                 io.Int.Output(display_name="planned_frames"),
             ],
             hidden=[io.Hidden.unique_id],
+            has_intermediate_output=True,  # what it shows comes back when the host takes it from its cache
         )
 
     @classmethod

@@ -151,6 +151,7 @@ class Portrait(io.ComfyNode):
             ],
             outputs=[io.Latent.Output(display_name="latent"), io.Image.Output(display_name="fitted")],
             hidden=[io.Hidden.unique_id],
+            has_intermediate_output=True,  # the picture comes back when the host takes it from its cache
         )
 
     @classmethod

@@ -91,6 +91,19 @@ def test_what_was_shown_stays_on_the_node(watched: tuple[Clip, dict[str, Node], 
     assert "Verdict" in result.outputs[nodes["voice"].id]["text"][0]
 
 
+def test_what_was_shown_comes_back_from_the_cache(host: ComfyUI) -> None:
+    shown = []
+    for seed in (1, 2):  # the second run samples anew and takes all else from the host's cache
+        clip = Clip(host)
+        voice = clip.add("UniTalkingEncodeVoiceReference", audio_vae=clip.model[3])
+        clip.speak_as(voice)
+        portrait = clip.add("UniTalkingPortrait", latent=clip.empty[0], vae=clip.model[2])
+        clip.finish(clip.joint(portrait[0], seed=seed)[0])
+        outputs = clip.run().outputs
+        shown.append([outputs[clip.text.id]["text"], outputs[voice.id]["text"], outputs[portrait.id]["images"]])
+    assert shown[0] == shown[1]
+
+
 def cancelled(graph: Graph, when: Callable[[Event], bool]) -> None:
     """Cancels a run at the first event that fits; no file may be left or lost, and the next clip is made."""
     host, before = graph.host, output_files(graph.host)
