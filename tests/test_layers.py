@@ -22,8 +22,10 @@ HOST = {
     *("latent_preview", "node_helpers", "nodes", "server", "av", "PIL"),
 }
 NETWORK = {"urllib", "http", "socket", "ssl", "ftplib", "requests", "aiohttp", "httpx", "huggingface_hub"}
+# Data making, training and judging: rooms that need more than inference does, and that nothing else may need.
+WORKSHOP = tuple(f"unitalking.{name}" for name in ("synthetic", "training", "evaluation", "evaluate"))
 WITHOUT_TENSORS = ("unitalking.timeline", "unitalking.mapping", "unitalking.speech_timing", "unitalking.config")
-NOT_FOR_THE_NETWORK = tuple(f"unitalking.{name}" for name in ("flow", "guidance", "checkpoint", "codec", "training"))
+NOT_FOR_THE_NETWORK = (*(f"unitalking.{name}" for name in ("flow", "guidance", "checkpoint", "codec")), *WORKSHOP)
 
 
 def modules() -> Iterator[tuple[str, str]]:
@@ -61,10 +63,10 @@ def imports_ours_relatively(name: str, source: str) -> list[str]:
 
 
 def pure_part_takes_only_its_libraries(name: str, source: str) -> list[str]:
-    """unitalking/ knows no ComfyUI, reads no video or picture files, and adds no dependency; training may."""
+    """unitalking/ knows no ComfyUI, reads no video or picture files, and adds no dependency; the workshop may."""
     allowed = THIRD_PARTY | set(sys.stdlib_module_names)
     tops = [(target.split(".")[0], relative) for target, relative in imports(name, source)]
-    if within(name, "unitalking.training"):
+    if within(name, *WORKSHOP):
         return [top for top, relative in tops if not relative and top in HOST - {"av", "PIL"}]
     if within(name, "unitalking"):
         return [top for top, relative in tops if not relative and top not in allowed]
@@ -98,11 +100,12 @@ def network_knows_no_task(name: str, source: str) -> list[str]:
 
 
 def nobody_imports_upwards(name: str, source: str) -> list[str]:
-    """unitalking/ never imports nodes/; only training imports training."""
+    """unitalking/ never imports nodes/; only the workshop imports the workshop; data making none of the others."""
     found = [target for target, _ in imports(name, source)]
     above = [target for target in found if within(name, "unitalking") and within(target, "nodes")]
-    training = [target for target in found if within(target, "unitalking.training")]
-    return above + ([] if within(name, "unitalking.training") else training)
+    closed = WORKSHOP if not within(name, *WORKSHOP) else ()
+    closed = WORKSHOP[1:] if within(name, "unitalking.synthetic") else closed
+    return above + [target for target in found if within(target, *closed)]
 
 
 def pure_part_does_not_print(name: str, source: str) -> list[str]:
@@ -142,6 +145,8 @@ RULES: dict[Rule, list[tuple[str, str]]] = {
         ("unitalking.flow", "from ..nodes.adapter import Adapter"),
         ("unitalking.checkpoint.files", "from ..training import loop"),
         ("nodes.loaders", "from ..unitalking.training.loop import run"),
+        ("unitalking.codec.mel", "from ..synthetic import clips"),
+        ("unitalking.synthetic.clips", "from ..training import loop"),
     ],
     pure_part_does_not_print: [("unitalking.flow", "def f():\n    print(1)")],
     names_say_what_is_inside: [("unitalking.utils", ""), ("nodes.helpers", "")],
@@ -168,6 +173,7 @@ def test_rules_accept_what_the_design_wants() -> None:
         ("unitalking.model.block", "import torch\nfrom .attention import attend\nfrom ..types import Stream"),
         ("unitalking.checkpoint.__main__", "print('saved')"),
         ("unitalking.training.loop", "import av\nfrom . import data\nfrom ..model.transformer import UniTalking"),
+        ("unitalking.evaluation.words", "import transformers\nfrom ..synthetic import clips"),
         ("nodes.sampler", "import comfy.samplers\nfrom ..unitalking.flow import shift\nfrom .run import Run"),
         ("unitalking.speech_timing", "import math\nfrom .timeline import frames"),
     ]
