@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.model.modulation import ModulationTable
 from ..unitalking.model.transformer import Tokens, UniTalking
+from ..unitalking.tasks import HeldTokens, factor_runs, held_tokens
 from ..unitalking.types import Conditions, NoiseLevels, StreamInput
 from ..unitalking.voice import fill_reference
 from .constants import AUDIO_CONTEXT_KEY, VOICE_KEY
-from .held import HeldTokens, held_tokens
 from .inputs import fit_context
 from .run import RUN_KEY, Run, room_for
 from .windows import audio_start, audio_window, held_in_window
@@ -172,16 +172,10 @@ class DiffusionModel(UniTalking):
             return StreamInput(latent, NoiseLevels.uniform(timestep, tokens), rope, conditions, extra)
         runs = run.once(
             ("held", *key, factors, latent.shape[0]),
-            lambda: NoiseLevels.from_tokens(_factor_table(factors, latent), tokens // len(factors[0])),
+            lambda: factor_runs(factors, tokens, latent.shape[0]),
         )
         factor = run.once(("factor", *key, factors, latent.shape[0]), lambda: runs.timestep.to(timestep))
         return StreamInput(latent, NoiseLevels(factor * timestep[:, None], runs.lengths), rope, conditions, extra)
-
-
-def _factor_table(factors: tuple[tuple[float, ...], ...], latent: Tensor) -> Tensor:
-    """(B, entries) on the CPU, repeated for the conditionings that the host has batched."""
-    table = torch.tensor(factors, dtype=torch.float32)
-    return table.repeat(latent.shape[0] // table.shape[0], 1)
 
 
 def _attention(transformer_options: dict[str, Any]) -> Callable[[Tensor, Tensor, Tensor, int], Tensor]:

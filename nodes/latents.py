@@ -13,6 +13,7 @@ from torch import Tensor
 from ..unitalking import timeline
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.portrait import fit_portrait
+from ..unitalking.tasks import TASKS
 from .assets import NO_SAMPLE, load_portrait, portrait_choices
 from .constants import CATEGORY, LATENT_KEY
 from .messages import config_of, say
@@ -211,8 +212,7 @@ def hold_first_frame(latent: dict[str, Any], encoded: Tensor) -> dict[str, Any]:
         )
     video = video.clone()
     video[:, :, :1] = encoded.to(video)
-    mask = video.new_ones(1, 1, *video.shape[2:])
-    mask[:, :, 0] = 0
+    mask = TASKS["ti2av"].video_mask(video.shape[2]).to(video).repeat(1, 1, 1, *video.shape[3:])
     held = latent.copy()
     if nested and len(streams) > 1 and streams[1].shape[2]:
         audio = streams[1]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..unitalking.config import UniTalkingConfig
-from .held import HeldTokens
+from ..unitalking.tasks import HeldTokens
 
 
 def held_in_window(held: HeldTokens, window: Any) -> HeldTokens:

@@ -161,7 +161,7 @@ MISTAKES = [
     },
     {
         "name": "given_picture_sees_the_sound",
-        "file": "nodes/held.py",
+        "file": "unitalking/tasks.py",
         "old": "return not video_held or audio_held",
         "new": "return True",
         "tests": [HELD + "test_a_given_picture_is_not_changed_by_the_sound"],
@@ -169,7 +169,7 @@ MISTAKES = [
     },
     {
         "name": "frame_held_in_part_counts_as_held",
-        "file": "nodes/held.py",
+        "file": "unitalking/tasks.py",
         "old": "masks[0].float().amax(dim=(1, 3, 4))",
         "new": "masks[0].float().amin(dim=(1, 3, 4))",
         "tests": [HELD + "test_a_frame_counts_as_held_only_if_all_of_it_is"],
