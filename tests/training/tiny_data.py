@@ -1,0 +1,93 @@
+"""A data set of small random latents for the pack's tiny random model, and recipes for it. Not a test itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unitalking import timeline
+from unitalking.checkpoint.random_model import TINY
+from unitalking.prompt import compose_prompt
+from unitalking.training.dataset import ChannelStatistics, DatasetInfo, write_description
+from unitalking.training.shard_writer import ShardWriter
+from unitalking.training.shards import CachedClip
+
+MODEL = Path(__file__).resolve().parent.parent.parent / "models" / "unitalking_embedded.safetensors"
+SENTENCES = ("Good morning.", "The train leaves at nine.", "How are you?", "Bring the red book.", "It rains.")
+
+
+def clip(number: int, frames: int, *, speakers: int = 2, context_dim: int = 0) -> CachedClip:
+    """Clip `number`; without a picture where `frames` is 0."""
+    generator = torch.Generator().manual_seed(number)
+    speech = SENTENCES[number % len(SENTENCES)]
+    length = timeline.audio_latents(frames or 17, TINY.fps, TINY.sample_rate, TINY.samples_per_latent)
+    grid = (TINY.in_dim, timeline.video_latents(frames), 4, 4)
+    context = torch.randn(len(speech), context_dim, generator=generator) if context_dim else None
+    return CachedClip(
+        key=f"clip-{number:03d}",
+        video=torch.randn(grid, generator=generator).half() if frames else None,
+        audio=torch.randn(TINY.audio_channels, length, generator=generator).half(),
+        context=context,
+        prompt=compose_prompt(speech, "a face", ""),
+        speech=speech,
+        scene="a face",
+        speaker=f"speaker-{number % speakers}" if speakers else "",
+        frames=frames,
+        source=f"made {number}",
+    )
+
+
+def make_dataset(folder: Path, frames: tuple[int, ...] = (17,) * 6 + (25,) * 5, **options: Any) -> Path:
+    """A finished data set, a clip for each of `frames`."""
+    folder.mkdir(parents=True)
+    with ShardWriter(folder, max_samples=4) as writer:
+        for number, length in enumerate(frames):
+            writer.add(clip(number, length, **options))
+    info = DatasetInfo(
+        fps=TINY.fps,
+        video_stride=TINY.video_stride,
+        sample_rate=TINY.sample_rate,
+        samples_per_latent=TINY.samples_per_latent,
+        video_channels=TINY.in_dim,
+        audio_channels=TINY.audio_channels,
+        prompt_style=TINY.prompt_style,
+        dtype="float16",
+        video_codec=None,
+        audio_codec=None,
+        text_encoder=None,
+        video=ChannelStatistics((0.0,) * TINY.in_dim, (1.0,) * TINY.in_dim),
+        audio=ChannelStatistics((0.0,) * TINY.audio_channels, (1.0,) * TINY.audio_channels),
+        rgb=None,
+        shards=tuple(writer.written),
+        clips=len(frames),
+    )
+    write_description(folder, info)
+    return folder
+
+
+SMALL = replace(TINY, dim=32, ffn_dim=64, num_heads=2, num_layers=2, freq_dim=16, text_len=64, reference_tokens=12)
+
+
+def recipe(data: Path, folder: Path, **changes: Any) -> dict[str, Any]:
+    """A flow recipe as a mapping: the tiny random model, float32, nothing that waits."""
+    trainer = {
+        "steps": 3,
+        "batch_size": 4,
+        "precision": "fp32",
+        "checkpoint_every": 2,
+        "log_every": 1,
+        "workers": 0,
+        "optimiser": {"lr": 1e-3},
+        **changes.pop("trainer", {}),
+    }
+    return {
+        "data": str(data),
+        "folder": str(folder),
+        "tasks": {"t2av": {"weight": 1.0}, "ti2av": {"weight": 1.0}, "tr2av": {"weight": 1.0}, "tv2a": {"weight": 1.0}},
+        "trainer": trainer,
+        "model": {"start": str(MODEL)},
+        **changes,
+    }

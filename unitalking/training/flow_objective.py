@@ -1,0 +1,181 @@
+"""Flow matching: what the network is trained for. B clips of a micro-batch, R runs of equal noise level.
+
+    x = (1 - sigma) data + sigma noise
+    loss = mean over generated tokens of (network(x, 1000 sigma) - (noise - data))^2
+
+Source: UniTalking Sec. 3 (conditional flow matching, audio loss alone for audio-only tasks, audio + video for joint
+ones); weights and regions are ours.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..codec.text_encoder import ByteTextEncoder
+from ..flow import TIMESTEPS, interpolate, velocity
+from ..model.attention import AttentionFunction
+from ..model.transformer import Tokens, UniTalking
+from ..types import Conditions, NoiseLevels, StreamInput
+from .attention import ATTENTIONS
+from .flow_batches import FlowBatch, StreamBatch, TextBatch
+from .objective import Losses, Objective
+from .settings import require
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the picture that counts more, such as where mouths are: fractions of height and width."""
+
+    top: float
+    bottom: float
+    left: float
+    right: float
+    weight: float
+
+    def __post_init__(self) -> None:
+        ordered = 0 <= self.top < self.bottom <= 1 and 0 <= self.left < self.right <= 1
+        got = (self.top, self.bottom, self.left, self.right)
+        require(ordered, "objective.region", got, "top < bottom and left < right in [0, 1]")
+        require(self.weight > 0, "objective.region.weight", self.weight, "a number above 0")
+
+    def weights(self, height: int, width: int) -> Tensor:
+        """Weight of every latent cell, (height, width), with mean 1."""
+        found = torch.ones(height, width)
+        rows = slice(round(self.top * height), round(self.bottom * height))
+        columns = slice(round(self.left * width), round(self.right * width))
+        found[rows, columns] = self.weight
+        return found / found.mean()
+
+
+@dataclass(frozen=True)
+class ObjectiveSettings:
+    """How losses are weighed and computed.
+
+    Attributes:
+        video_weight, audio_weight: of the two streams' losses in the sum.
+        region: a part of the picture that counts more; None: all alike.
+        checkpointing: compute every block again in the backward pass instead of keeping what it needs.
+        attention: "torch", PyTorch's fused one, or "plain", faster on a CPU for a few hundred tokens.
+    """
+
+    video_weight: float = 1.0
+    audio_weight: float = 1.0
+    region: Region | None = None
+    checkpointing: bool = False
+    attention: str = "torch"
+
+    def __post_init__(self) -> None:
+        for name in ("video_weight", "audio_weight"):
+            require(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "at least 0")
+        require(self.attention in ATTENTIONS, "objective.attention", self.attention, " or ".join(ATTENTIONS))
+
+
+class BlockPair(nn.Module):
+    """The blocks of both streams at one depth as one module, which is what FSDP gathers and frees."""
+
+    def __init__(self, video: nn.Module, audio: nn.Module) -> None:
+        super().__init__()
+        self.video, self.audio = video, audio
+
+    def forward(self, block: Callable[[Tokens], Tokens], tokens: Tokens) -> Tokens:
+        return block(tokens)
+
+
+class FlowObjective(Objective):
+    """The network, and the text encoder where it trains along.
+
+    Args:
+        network: the two streams.
+        text_encoder: of a bundle; None where text embeddings are cached.
+        settings: weights of the losses.
+        pair_blocks: register the blocks of both streams in pairs, for FSDP.
+    """
+
+    def __init__(
+        self,
+        network: UniTalking,
+        text_encoder: ByteTextEncoder | None,
+        settings: ObjectiveSettings,
+        *,
+        pair_blocks: bool = False,
+    ) -> None:
+        super().__init__()
+        if pair_blocks:
+            self.pairs = nn.ModuleList(map(BlockPair, network.video.blocks, network.audio.blocks))
+        self.network, self.text_encoder, self.settings = network, text_encoder, settings
+
+    def is_matrix(self, name: str, parameter: nn.Parameter) -> bool:
+        """Matrices of the streams' blocks and of the text encoder's layers."""
+        return super().is_matrix(name, parameter) or (parameter.ndim == 2 and ".layers." in name)
+
+    def forward(self, batch: FlowBatch, party: str = "model") -> Losses:
+        """Losses of a batch, (B,): `total`, and `video` and `audio` before they are weighed."""
+        predicted = self.predict(batch)
+        parts = {}
+        for name, stream, found in zip(("video", "audio"), (batch.video, batch.audio), predicted, strict=True):
+            if stream is not None:
+                parts[name] = self._stream_loss(stream, found)
+        weights = {"video": self.settings.video_weight, "audio": self.settings.audio_weight}
+        return Losses(sum(weights[name] * part for name, part in parts.items()), parts)
+
+    def predict(self, batch: FlowBatch) -> tuple[Tensor | None, Tensor | None]:
+        """Velocities of both streams of a batch at its noise levels."""
+        context = self._context(batch.text)
+        conditions = self.network.encode_conditions(
+            None if batch.video is None else context,
+            None if batch.audio is None else context,
+            batch.reference,
+            batch.voice_present,
+            keep_keys=False,
+        )
+        return self.network(
+            self._input(batch.video, conditions[0], self.network.video_layout),
+            self._input(batch.audio, conditions[1], self.network.audio_layout),
+            video_sees_audio=batch.video_sees_audio,
+            attention=self._attention,
+            run_block=self._run_block,
+        )
+
+    def _context(self, text: TextBatch) -> Tensor:
+        return text.context if self.text_encoder is None else self.text_encoder(text.ids, text.times)
+
+    def _input(self, stream: StreamBatch | None, conditions: Conditions | None, layout: Callable) -> StreamInput | None:
+        if stream is None:
+            return None
+        rope, extra = layout(stream.data)
+        level = stream.factor * stream.sigma[:, None]
+        noisy = interpolate(stream.data, stream.noise, per_latent(level, stream))
+        tokens_per_latent = rope.cos.shape[0] // stream.data.shape[2]
+        lengths = tuple(length * tokens_per_latent for length in stream.lengths)
+        return StreamInput(noisy, NoiseLevels(TIMESTEPS * level, lengths), rope, conditions, extra)
+
+    def _stream_loss(self, stream: StreamBatch, predicted: Tensor) -> Tensor:
+        """Mean squared error over what is generated, (B,); 0 where all of it is held."""
+        error = (predicted.float() - velocity(stream.data, stream.noise)).square()
+        if error.ndim == 5 and self.settings.region:
+            error = error * self.settings.region.weights(*error.shape[3:]).to(error)
+        of_latent = error.mean(dim=(1, *range(3, error.ndim)))  # (B, F) or (B, L)
+        generated = per_latent((stream.factor != 0).to(error), stream).flatten(1)
+        return (of_latent * generated).sum(1) / generated.sum(1).clamp(min=1)
+
+    @property
+    def _attention(self) -> AttentionFunction:
+        return ATTENTIONS[self.settings.attention]
+
+    def _run_block(self, index: int, block: Callable[[Tokens], Tokens], tokens: Tokens) -> Tokens:
+        if self.settings.checkpointing and torch.is_grad_enabled():
+            block = functools.partial(checkpoint, block, use_reentrant=False)
+        return self.pairs[index](block, tokens) if hasattr(self, "pairs") else block(tokens)
+
+
+def per_latent(of_runs: Tensor, stream: StreamBatch) -> Tensor:
+    """A value of each run (B, R) for each latent, shaped to multiply the stream's data: (B, 1, F or L, ...)."""
+    parts = of_runs.split(1, dim=1)
+    entries = torch.cat([part.expand(-1, length) for part, length in zip(parts, stream.lengths, strict=True)], dim=1)
+    return entries.reshape(entries.shape[0], 1, -1, *[1] * (stream.data.ndim - 3))
