@@ -16,6 +16,9 @@ SPLITS = ("train", "held_out")
 # One sentence in this many is held out.
 HELD_OUT_SHARE = 10
 TEMPLATE_SHARE = 0.6
+# Of the strings of words.
+COMMA_SHARE = 0.2
+PERIOD_SHARE = 0.4
 
 _SLOT = re.compile(r"\{(\w+)\}")
 
@@ -53,13 +56,15 @@ def _from_templates(generator: random.Random, vocabulary: Vocabulary, length: in
         return generator.choice(getattr(vocabulary, slot[1]))
 
     text = _SLOT.sub(fill, template)
-    text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+    text = re.sub(r"\b([Aa]) (?=[aeio]|u(?!ni|s)|hour|honest)", r"\1n ", text)
     return text[0].upper() + text[1:]
 
 
 def _string(generator: random.Random, vocabulary: Vocabulary, length: int) -> str:
-    text = " ".join(generator.choice(vocabulary.all) for _ in range(length))
-    return text + "." if generator.random() < 0.3 else text
+    parts = [generator.choice(vocabulary.all) for _ in range(length)]
+    if length > 2 and generator.random() < COMMA_SHARE:
+        parts[generator.randrange(length - 1)] += ","
+    return " ".join(parts) + ("." if generator.random() < PERIOD_SHARE else "")
 
 
 @lru_cache(maxsize=1)

@@ -20,8 +20,8 @@ class Vocabulary:
     """Words by the place they take in a sentence; every tuple is sorted.
 
     Attributes:
-        noun, nouns: singular and plural of the same things.
-        verb, verbs, past, participle, doing: the forms of the same verbs, as in go, goes, went, gone, going.
+        noun, nouns: singular and plural.
+        verb, verbs, past, participle, doing: the forms of verbs, as in go, goes, went, gone, going.
         adjective, comparative, adverb: as they say.
         name, place: people and places, with capitals.
         all: every word.
@@ -52,12 +52,7 @@ def words(kind: str) -> Vocabulary:
     common = frozenset(_read("common"))
     forms: dict[str, set[str]] = {slot: set() for slot in Vocabulary.__dataclass_fields__}
     everything = {word for entry in _entries() for word in entry.values()}
-    unseen = {
-        word
-        for entry in _entries()
-        if not common.intersection(entry.values()) and number("word", next(iter(entry.values()))) % HELD_OUT_SHARE == 0
-        for word in entry.values()
-    }
+    unseen = {word for entry in _entries() if _is_unseen(entry, common) for word in entry.values()}
     allowed = {"open": (everything | common) - unseen, "common": set(common), "unseen": unseen - common}[kind]
     for entry in _entries():
         for slot, word in entry.items():
@@ -65,6 +60,12 @@ def words(kind: str) -> Vocabulary:
                 forms[slot].add(word)
     forms["all"] = allowed
     return Vocabulary(**{slot: tuple(sorted(found)) for slot, found in forms.items()})
+
+
+def _is_unseen(entry: dict[str, str], common: frozenset[str]) -> bool:
+    """Small words ("all" alone: can't, below, sixth) and usual ones are always seen."""
+    first = next(iter(entry.values()))
+    return set(entry) != {"all"} and common.isdisjoint(entry.values()) and number("word", first) % HELD_OUT_SHARE == 0
 
 
 @lru_cache(maxsize=1)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from .draws import between, draw
 
 ACCENT = "en-us"
-# speech_timing's times are for this many words per minute.
-RATE_WPM = 170
-RATE_SPREAD = 0.08
+# At this setting the lengths of 400 sentences are on average what `speech_timing` expects (at 170 they are 12 % shorter).
+RATE_WPM = 152
+RATE_SPREAD = 0.06
 RANGE_LIMITS = (35, 65)
 
 MEN = tuple(
