@@ -24,6 +24,8 @@ HOST = {
 NETWORK = {"urllib", "http", "socket", "ssl", "ftplib", "requests", "aiohttp", "httpx", "huggingface_hub"}
 # Data making, training and judging: rooms that need more than inference does, and that nothing else may need.
 WORKSHOP = tuple(f"unitalking.{name}" for name in ("synthetic", "training", "evaluation", "evaluate"))
+# ComfyUI's own encoders for making data sets, imported when a person names a folder of it; `comfy` and nothing else.
+HOST_ENCODERS = "unitalking.training.prepare.host_encoders"
 WITHOUT_TENSORS = ("unitalking.timeline", "unitalking.mapping", "unitalking.speech_timing", "unitalking.config")
 NOT_FOR_THE_NETWORK = (*(f"unitalking.{name}" for name in ("flow", "guidance", "checkpoint", "codec")), *WORKSHOP)
 
@@ -67,7 +69,8 @@ def pure_part_takes_only_its_libraries(name: str, source: str) -> list[str]:
     allowed = THIRD_PARTY | set(sys.stdlib_module_names)
     tops = [(target.split(".")[0], relative) for target, relative in imports(name, source)]
     if within(name, *WORKSHOP):
-        return [top for top, relative in tops if not relative and top in HOST - {"av", "PIL"}]
+        host = HOST - {"av", "PIL"} - ({"comfy"} if name == HOST_ENCODERS else set())
+        return [top for top, relative in tops if not relative and top in host]
     if within(name, "unitalking"):
         return [top for top, relative in tops if not relative and top not in allowed]
     return []
@@ -132,6 +135,8 @@ RULES: dict[Rule, list[tuple[str, str]]] = {
         ("unitalking.types", "import einops"),
         ("unitalking.types", "import nodes"),
         ("unitalking.training.loop", "import folder_paths"),
+        ("unitalking.training.prepare.encoders", "import comfy.sd"),
+        (HOST_ENCODERS, "import folder_paths"),
     ],
     nodes_add_no_dependency: [("nodes.output", "import cv2")],
     pack_uses_no_network: [("nodes.loaders", "from urllib.request import urlopen")],
@@ -172,6 +177,7 @@ def test_rules_accept_what_the_design_wants() -> None:
     accepted = [
         ("unitalking.model.block", "import torch\nfrom .attention import attend\nfrom ..types import Stream"),
         ("unitalking.checkpoint.__main__", "print('saved')"),
+        (HOST_ENCODERS, "def load():\n    import comfy.sd"),
         ("unitalking.training.loop", "import av\nfrom . import data\nfrom ..model.transformer import UniTalking"),
         ("unitalking.evaluation.words", "import transformers\nfrom ..synthetic import clips"),
         ("nodes.sampler", "import comfy.samplers\nfrom ..unitalking.flow import shift\nfrom .run import Run"),

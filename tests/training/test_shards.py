@@ -254,7 +254,7 @@ def test_a_full_disk_is_named_and_complete_shards_survive(
     kept = [(path, path.read_bytes()) for path in sorted(tmp_path.glob("shard-00.*"))]
     assert len(kept) == 2
     # What the first member of the next clip needs is more than what is left.
-    full = FullDisk(tmp_path / "shard-01.tar.part", 100)
+    full = FullDisk(Path(os.devnull), 100)
     monkeypatch.setattr(writer._tar.tarstream.fileobj, "fileobj", full)
     with pytest.raises(OSError, match=r"disk is full.*shards that are complete are kept") as caught:
         _write(writer, clips[4:])

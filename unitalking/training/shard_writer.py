@@ -110,7 +110,7 @@ class ShardWriter:
 
     def _paths(self) -> tuple[Path, Path]:
         path = self.folder / f"{self.name}-{len(self.written):02d}.tar"
-        return path, path.with_suffix(".tar.part")
+        return path, path.with_suffix(f".tar.{os.getpid()}.part")
 
     def _discard(self) -> None:
         """Drops the shard that is being written."""

@@ -1,0 +1,79 @@
+"""The synthetic data as a source of clips: `synthetic:clips=1000,seed=0,split=train`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from ...config import UniTalkingConfig
+from ...mapping import from_mapping
+from ...synthetic import SyntheticClips, SyntheticConfig
+from ...voice import resample
+from ..dataset import DataError
+from .clips import RawClip, ReadSettings, fit_clip, reference_waveform, whole_clip
+from .sources import SYNTHETIC, ClipSource, Row
+
+
+@lru_cache(maxsize=1)
+def open_synthetic(source: str) -> SyntheticClips:
+    """The data set of `synthetic:NAME=VALUE,...`, the fields of `SyntheticConfig`.
+
+    Raises:
+        DataError: a setting that it does not have.
+    """
+    settings: dict[str, Any] = {}
+    for part in filter(None, source.removeprefix(SYNTHETIC).split(",")):
+        name, _, value = part.partition("=")
+        try:
+            settings[name.strip()] = json.loads(value)
+        except ValueError:
+            settings[name.strip()] = value.strip()
+    try:
+        return SyntheticClips(from_mapping(SyntheticConfig, settings, source))
+    except (ValueError, TypeError) as error:
+        raise DataError(str(error)) from error
+
+
+class SyntheticReader:
+    """Makes the clips of the synthetic data for a model with these rates."""
+
+    def __init__(self, source: str, config: UniTalkingConfig, settings: ReadSettings) -> None:
+        self.clips, self.config, self.settings = open_synthetic(source), config, settings
+        made = self.clips.config
+        if (made.fps, made.sample_rate) != (config.fps, config.sample_rate):
+            raise DataError(
+                f"{source}: makes {made.fps} pictures and {made.sample_rate} samples per second, the model takes "
+                f"{config.fps} and {config.sample_rate}: add fps={config.fps},sample_rate={config.sample_rate}."
+            )
+        if not settings.audio_only and (made.size, made.size) not in settings.sizes:
+            raise DataError(
+                f"{source}: makes pictures of {made.size}x{made.size}: give --size {made.size}x{made.size}."
+            )
+
+    def read(self, source: ClipSource) -> Iterator[RawClip]:
+        """Clip number `source.synthetic`."""
+        number = source.synthetic
+        spec = self.clips.spec(number)
+        references = tuple(
+            reference_waveform(
+                self._at_rate(self.clips.reference(number, k))[None], self.config.sample_rate, self.config
+            )
+            for k in range(self.settings.references)
+        )
+        if self.settings.audio_only:
+            made = self.clips.speech(number)
+            frames, scene, sound = None, "", ""
+        else:
+            made = self.clips.clip(number)
+            frames, scene, sound = torch.as_tensor(made.frames), made.scene, made.sound
+            frames = frames[: whole_clip(len(frames), self.config.time_stride)]
+        row = Row(speech=spec.speech, scene=scene, sound=sound, speaker=spec.speaker)
+        waveform = self._at_rate(made.samples)
+        yield fit_clip(RawClip(source.key, source.name, frames, waveform, references, row), self.config, self.settings)
+
+    def _at_rate(self, samples: Any) -> torch.Tensor:
+        return resample(torch.as_tensor(samples).float(), self.clips.config.sample_rate, self.config.sample_rate)
