@@ -10,7 +10,8 @@ ones); weights and regions are ours.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -94,7 +95,7 @@ class FlowObjective(Objective):
         network: the two streams.
         text_encoder: of a bundle; None where text embeddings are cached.
         settings: weights of the losses.
-        pair_blocks: register the blocks of both streams in pairs, for FSDP.
+        pair_blocks: move the blocks of both streams into `pairs`, for FSDP; `model_state` undoes it in the result.
     """
 
     def __init__(
@@ -108,6 +109,10 @@ class FlowObjective(Objective):
         super().__init__()
         if pair_blocks:
             self.pairs = nn.ModuleList(map(BlockPair, network.video.blocks, network.audio.blocks))
+            for stream in (network.video, network.audio):
+                blocks = tuple(stream.blocks)
+                del stream.blocks
+                stream.blocks = blocks  # the forward finds them, FSDP does not
         self.network, self.text_encoder, self.settings = network, text_encoder, settings
 
     def is_matrix(self, name: str, parameter: nn.Parameter) -> bool:
@@ -172,6 +177,12 @@ class FlowObjective(Objective):
         if self.settings.checkpointing and torch.is_grad_enabled():
             block = functools.partial(checkpoint, block, use_reentrant=False)
         return self.pairs[index](block, tokens) if hasattr(self, "pairs") else block(tokens)
+
+
+def model_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of an objective under the names that it has without pairs."""
+    pair = re.compile(r"^pairs\.(\d+)\.(video|audio)\.")
+    return {pair.sub(r"network.\2.blocks.\1.", name): value for name, value in state.items()}
 
 
 def per_latent(of_runs: Tensor, stream: StreamBatch) -> Tensor:

@@ -7,23 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor
+from torch.distributed.fsdp import register_fsdp_forward_method
 
 from ..mapping import to_mapping
 from ..tasks import TASKS
 from .dataset import DataError, check_model, encoder_info
 from .draws import DropSettings, SigmaSettings, SpanSettings, TaskMix
 from .flow_batches import Draws, FlowBatches
-from .flow_objective import FlowObjective, ObjectiveSettings
+from .flow_objective import FlowObjective, ObjectiveSettings, model_state
 from .lora import LoraSettings, add_lora, write_lora
 from .preview import Previews, PreviewSettings
+from .processes import make_accelerator
 from .result import DTYPES, write_model
 from .settings import TrainerSettings, TrainingError, require
 from .shards import Shards
 from .start import ModelSettings, Start, load_start
-from .trainer import MIXED_PRECISION, Trainer
+from .trainer import Trainer
 
 log = logging.getLogger(__name__)
 MODEL_FILE, LORA_FILE = "model.safetensors", "lora.safetensors"
@@ -74,7 +75,7 @@ def run(recipe: Recipe) -> Path:
     """
     trainer, start = build(recipe)
     trainer.run()
-    state = {name: value for name, value in trainer.ema_state_dict().items() if not name.startswith("pairs.")}
+    state = model_state(trainer.ema_state_dict())
     path = Path(recipe.folder) / (LORA_FILE if recipe.lora else MODEL_FILE)
     if trainer.accelerator.is_main_process:
         _write(path, recipe, start, state)
@@ -89,9 +90,7 @@ def build(recipe: Recipe) -> tuple[Trainer, Start]:
     Raises:
         TrainingError: files or settings that cannot be used.
     """
-    accelerator = Accelerator(
-        mixed_precision=MIXED_PRECISION[recipe.trainer.precision], kwargs_handlers=_handlers(recipe)
-    )
+    accelerator = make_accelerator(recipe.trainer, _handlers(recipe))
     try:
         shards = Shards(recipe.data)
         start = load_start(recipe.model, shards.info)
@@ -116,6 +115,7 @@ def build(recipe: Recipe) -> tuple[Trainer, Start]:
     previews = Previews(recipe.previews, Path(recipe.folder) / "samples", start, shards)
     set_seed(recipe.trainer.seed)
     trainer = Trainer(recipe.trainer, objective, batches, Path(recipe.folder), previews, accelerator)
+    register_fsdp_forward_method(trainer.inner, "predict")  # what sample clips call; no effect where nothing is sharded
     return trainer, start
 
 

@@ -17,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import send_to_device
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
@@ -24,10 +25,10 @@ from ..mapping import to_mapping
 from .checkpoints import Checkpoints
 from .objective import Batches, Losses, Objective
 from .optimiser import Average, build_optimisers, set_rate
+from .processes import make_accelerator
 from .settings import TrainerSettings, TrainingError
 
 log = logging.getLogger(__name__)
-MIXED_PRECISION = {"fp32": "no", "bf16": "bf16"}
 
 
 class _Numbered(Dataset):
@@ -73,7 +74,7 @@ class Trainer:
     ) -> None:
         self.settings, self.batches, self.on_sample = settings, batches, on_sample
         self.folder = Path(folder)
-        self.accelerator = accelerator or Accelerator(mixed_precision=MIXED_PRECISION[settings.precision])
+        self.accelerator = accelerator or make_accelerator(settings)
         self.step = 0
         settings.samples_per_batch(self.accelerator.num_processes)
         shapes = {name: list(value.shape) for name, value in objective.named_parameters()}
@@ -159,6 +160,10 @@ class Trainer:
         try:
             yield
         finally:
+            # Without a backward pass FSDP keeps what it gathered, and would go on with the averaged weights.
+            for module in self.inner.modules():
+                if isinstance(module, FSDPModule):
+                    module.reshard()
             self.average.swap()
 
     def ema_state_dict(self) -> dict[str, Tensor]:
@@ -201,7 +206,7 @@ class Trainer:
                     optimiser.zero_grad(set_to_none=True)
             set_rate(party.optimisers, factor)
             every += [self._backward(batch, party, place == len(given) - 1) for place, batch in enumerate(given)]
-            norms.append(self.accelerator.clip_grad_norm_(party.parameters, self.settings.clip or float("inf")))
+            norms.append(torch.nn.utils.clip_grad_norm_(party.parameters, self.settings.clip or float("inf")))
             for optimiser in party.optimisers:
                 optimiser.step()
         if self.average:
