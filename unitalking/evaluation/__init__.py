@@ -1,0 +1,1 @@
+"""Judges of generated clips: words, lip sync, voice, identity, and the anchors that their figures are read against."""
