@@ -6,6 +6,7 @@ Source: the paper filters its data by speech, faces and scene cuts without sayin
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -103,7 +104,9 @@ class Filters:
 
     @cached_property
     def _speech_model(self) -> Any:
-        return library("silero_vad", "--require-speech").load_silero_vad()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its ways to find and load its own file
+            return library("silero_vad", "--require-speech").load_silero_vad()
 
     def _speech_share(self, waveform: Tensor) -> float:
         samples = resample(waveform, self.sample_rate, SPEECH_RATE)
@@ -125,12 +128,12 @@ def longest_pause_s(speech: Tensor) -> float:
 def count_cuts(frames: Tensor, fps: float) -> int:
     """Scene cuts within (F, H, W, 3) uint8: places where the content jumps from one picture to the next."""
     scenedetect = library("scenedetect", "--max-cuts")
-    # Clips are short: two cuts may lie half a second apart.
-    detector = scenedetect.ContentDetector(min_scene_len=max(1, round(fps / 2)))
+    # Every jump counts, however close to another or to an end.
+    detector = scenedetect.ContentDetector(min_scene_len=0)
     cuts: set[int] = set()
-    time = scenedetect.FrameTimecode(0, fps)
+    time = scenedetect.FrameTimecode(0, float(fps))
     for number, frame in enumerate(frames.flip(-1).contiguous().numpy()):  # BGR
-        time = scenedetect.FrameTimecode(number, fps)
+        time = scenedetect.FrameTimecode(number, float(fps))
         cuts |= {cut.frame_num for cut in detector.process_frame(time, frame)}
     return len(cuts | {cut.frame_num for cut in detector.post_process(time)})
 
