@@ -3,8 +3,8 @@
 Made for training and judging the pack's embedded model. The same seed gives the same clips, byte for byte.
 """
 
-from .clips import ClipSpec, SyntheticClips, SyntheticConfig
+from .clips import Clip, ClipSpec, SyntheticClips, SyntheticConfig, mouth_box
 from .espeak import MissingEspeakError
 from .speech import Speech
 
-__all__ = ["ClipSpec", "MissingEspeakError", "Speech", "SyntheticClips", "SyntheticConfig"]
+__all__ = ["Clip", "ClipSpec", "MissingEspeakError", "Speech", "SyntheticClips", "SyntheticConfig", "mouth_box"]

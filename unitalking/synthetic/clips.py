@@ -1,17 +1,23 @@
-"""The clips by number: what is said, by whom, and what is heard; every number has its own random draws."""
+"""The clips by number: what is said, by whom, and what is heard and seen; every number has its own random draws."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from .. import timeline
 from ..speech_timing import LEAD_S, speech_duration_s
-from . import sentences, vocabulary
-from .draws import between, draw
+from . import captions, sentences, vocabulary
+from .draws import between, draw, number
+from .face import Face, Pose, zoomed
+from .look import identity_of, look_of
+from .motion import poses
 from .speech import Speech, espeak, speak, spoken_s
+from .visemes import mouth_track
 from .voices import RATE_WPM, Voice, voices
 
 # The lead is drawn about the one that speech_timing expects.
@@ -19,7 +25,8 @@ LEAD_SPREAD_S = 0.05
 TAIL_LIMITS_S = (0.2, 0.4)
 REFERENCE_LIMITS_S = (2.0, 4.0)
 SIDE_MULTIPLE = 32
-WORD_SHARE_S = 0.35
+WORD_SHARE_S = 0.38
+_MOUTH_BOX = (0.355, 0.560, 0.645, 0.760)
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,9 @@ class ClipSpec:
         voice: who says it.
         lead_s: silence before the speech.
         frames: 4n+1.
+        identity: who is seen; see `look.look_of`.
+        scene, sound: captions of what is seen and heard.
+        attributes: what `scene` says, by name.
     """
 
     index: int
@@ -87,11 +97,45 @@ class ClipSpec:
     voice: Voice
     lead_s: float
     frames: int
+    identity: int
+    scene: str
+    sound: str
+    attributes: dict[str, str]
 
     @property
     def speaker(self) -> str:
         """The voice's id."""
         return self.voice.name
+
+
+@dataclass(frozen=True)
+class Clip(Speech):
+    """A finished clip: its sound with the times of phonemes and words, its pictures, and what both are.
+
+    Attributes:
+        frames: (F, H, W, 3) uint8; frame k is seen at k / fps seconds.
+        openness: (F,) float32, how far the mouth is open, 0 to 1.
+        mouth_box: where the mouth lies in every frame, (left, top, right, bottom) pixels.
+        speech, scene, sound: what is said, and captions of what is seen and heard.
+        speaker: id of the voice.
+        identity: who is seen.
+        attributes: what `scene` says, by name.
+    """
+
+    frames: Tensor
+    openness: Tensor
+    mouth_box: tuple[int, int, int, int]
+    speech: str
+    scene: str
+    sound: str
+    speaker: str
+    identity: int
+    attributes: dict[str, str]
+
+
+def mouth_box(size: int) -> tuple[int, int, int, int]:
+    """Where every mouth lies in pictures of a size, however the head moves: (left, top, right, bottom) pixels."""
+    return tuple(round(zoomed(place) * size) for place in _MOUTH_BOX)
 
 
 class SyntheticClips:
@@ -126,11 +170,34 @@ class SyntheticClips:
         speech = speak(spec.speech, spec.voice, self.config.sample_rate, spec.lead_s)
         return speech.lasting(timeline.samples_kept(spec.frames, self.config.fps, self.config.sample_rate))
 
-    def reference(self, index: int, number: int = 0) -> Tensor:
-        """Another utterance of the voice of clip `index`, (S,); each `number` is another one."""
+    def clip(self, index: int) -> Clip:
+        """Clip `index` with sound and pictures."""
+        spec, sound = self.spec(index), self.speech(index)
+        openness, width = mouth_track(sound.phonemes, np.arange(spec.frames) / self.config.fps)
+        moves = poses(openness, width, self.config.fps, self.config.seed, self.config.split, index)
+        frames = Face(look_of(spec.identity), self.config.size).frames(moves)
+        return Clip(
+            **vars(sound),
+            frames=torch.from_numpy(frames),
+            openness=torch.from_numpy(openness.astype(np.float32)),
+            mouth_box=mouth_box(self.config.size),
+            speech=spec.speech,
+            scene=spec.scene,
+            sound=spec.sound,
+            speaker=spec.speaker,
+            identity=spec.identity,
+            attributes=spec.attributes,
+        )
+
+    def portrait(self, index: int) -> Tensor:
+        """The person of clip `index`, silent and looking ahead, (H, W, 3) uint8."""
+        return torch.from_numpy(Face(look_of(self.spec(index).identity), self.config.size).frames([Pose()])[0])
+
+    def reference(self, index: int, k: int = 0) -> Tensor:
+        """Another utterance of the voice of clip `index`, (S,); each `k` is another one."""
         config = self.config
         voice = self.spec(index).voice
-        generator = draw("reference", config.seed, config.split, index, number)
+        generator = draw("reference", config.seed, config.split, index, k)
         while True:
             wanted_s = between(generator, *REFERENCE_LIMITS_S)
             text = sentences.sentence(generator, "open", config.split, round(wanted_s / WORD_SHARE_S))
@@ -152,4 +219,21 @@ class SyntheticClips:
             wanted = max(lead_s + spoken_s(text, voice) + tail_s, config.shortest_s)
             frames = timeline.frames_for(wanted, config.fps)
             if frames / config.fps <= config.longest_s:
-                return ClipSpec(index, text, voice, lead_s, frames)
+                return self._finished(index, text, voice, lead_s, frames)
+
+    def _finished(self, index: int, text: str, voice: Voice, lead_s: float, frames: int) -> ClipSpec:
+        config = self.config
+        purpose = (config.seed, config.split, index)
+        identity = identity_of(number("identity", *purpose), config.split, voice.gender)
+        said = captions.attributes(look_of(identity), *purpose)
+        return ClipSpec(
+            index=index,
+            speech=text,
+            voice=voice,
+            lead_s=lead_s,
+            frames=frames,
+            identity=identity,
+            scene=captions.scene_caption(said, *purpose),
+            sound=captions.sound_caption(voice, *purpose),
+            attributes=said,
+        )

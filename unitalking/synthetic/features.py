@@ -14,7 +14,13 @@ OPENING = 0.088
 JAW_DROP = 0.046
 _MOUTH_HALF = 0.100
 # From the inner to the outer corner: (across, upper lid, lower lid).
-_LIDS = [(-0.044, 0.004, 0.004), (-0.024, -0.019, 0.014), (0.002, -0.027, 0.019), (0.026, -0.020, 0.014), (0.046, -0.003, -0.003)]
+_LIDS = [
+    (-0.044, 0.004, 0.004),
+    (-0.024, -0.019, 0.014),
+    (0.002, -0.027, 0.019),
+    (0.026, -0.020, 0.014),
+    (0.046, -0.003, -0.003),
+]
 _CLOSED = 0.011
 
 
@@ -42,7 +48,9 @@ def _draw_eye(canvas: Canvas, look: Look, side: int, blink: float, gaze: Point) 
     upper = upper + (closed - upper) * blink
     x = center_x + side * across * scale
     top = list(zip(x, EYE_Y + (upper + tilt) * scale, strict=True))
-    bottom = list(zip(x, EYE_Y + (np.where(np.abs(across) > 0.04, lower, np.maximum(lower, upper)) + tilt) * scale, strict=True))
+    bottom = list(
+        zip(x, EYE_Y + (np.where(np.abs(across) > 0.04, lower, np.maximum(lower, upper)) + tilt) * scale, strict=True)
+    )
     line = mix(darker(look.skin_color, 0.85), (34, 20, 22), 0.5)
     if blink < 0.85:
         opening = np.concatenate([smooth(top, closed=False), [top[-1]], smooth(bottom[::-1], closed=False)])
@@ -106,7 +114,9 @@ def draw_mouth(canvas: Canvas, look: Look, openness: float, width: float) -> Non
     corner = MOUTH_Y - lift + 0.40 * OPENING * openness
     inner_top = _bow(half * 0.92, corner, [(0.55, top + 0.003 * (1 - openness)), (0.0, top + 0.004 * (1 - openness))])
     inner_bottom = _bow(half * 0.92, corner, [(0.62, bottom - 0.10 * OPENING * openness), (0.0, bottom + 0.002)])
-    outer_top = _bow(half, corner, [(0.55, top - upper_lip * 0.75), (0.20, top - upper_lip * 1.05), (0.0, top - upper_lip * 0.75)])
+    outer_top = _bow(
+        half, corner, [(0.55, top - upper_lip * 0.75), (0.20, top - upper_lip * 1.05), (0.0, top - upper_lip * 0.75)]
+    )
     outer_bottom = _bow(half, corner, [(0.58, bottom + lower_lip * 0.70), (0.0, bottom + lower_lip)])
     lip = look.lip_paint
     canvas.fill(np.concatenate([outer_top, outer_bottom[::-1]]), lip)
@@ -114,7 +124,10 @@ def draw_mouth(canvas: Canvas, look: Look, openness: float, width: float) -> Non
     shine = ellipse(0.492, bottom + lower_lip * 0.52, half * 0.36, lower_lip * 0.17)
     canvas.fill(shine, lighter(lip, 0.30))
     if openness < 0.06:
-        seam = [(0.5 + x * half, y) for x, y in ((-0.98, corner), (-0.5, top + 0.003), (0, top + 0.004), (0.5, top + 0.003), (0.98, corner))]
+        seam = [
+            (0.5 + x * half, y)
+            for x, y in ((-0.98, corner), (-0.5, top + 0.003), (0, top + 0.004), (0.5, top + 0.003), (0.98, corner))
+        ]
         canvas.fill(ribbon(seam, [0.003, 0.008, 0.009, 0.008, 0.003]), darker(lip, 0.50))
         return
     canvas.fill(np.concatenate([inner_top, inner_bottom[::-1]]), MOUTH_INSIDE)

@@ -137,9 +137,7 @@ def _cloud(canvas: Canvas, look: Look, color: tuple[int, int, int], layer: int) 
     _curls(canvas, look, color, (0.5, 0.315), (0.258, 0.24), layer)
 
 
-def _curls(
-    canvas: Canvas, look: Look, color: tuple[int, int, int], center: Point, reach: Point, layer: int
-) -> None:
+def _curls(canvas: Canvas, look: Look, color: tuple[int, int, int], center: Point, reach: Point, layer: int) -> None:
     """A row of round locks along an arch from ear to ear."""
     generator = draw("curls", look.identity)
     count = 17

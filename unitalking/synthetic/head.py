@@ -97,7 +97,13 @@ def _nose(canvas: Canvas, look: Look, head: Image.Image) -> None:
     width, shadow = 0.036 * look.nose, look.skin_shadow
     canvas.blob(0.5 + width * 0.7, 0.485, 0.026, 0.070, shadow, 0.55, head)
     canvas.blob(0.497, 0.44, 0.014, 0.085, lighter(look.skin_color, 0.5), 0.5, head)
-    under = [(0.5 - width, 0.531), (0.5 - width * 0.6, 0.546), (0.5, 0.550), (0.5 + width * 0.6, 0.546), (0.5 + width, 0.531)]
+    under = [
+        (0.5 - width, 0.531),
+        (0.5 - width * 0.6, 0.546),
+        (0.5, 0.550),
+        (0.5 + width * 0.6, 0.546),
+        (0.5 + width, 0.531),
+    ]
     canvas.fill(ribbon(under, [0.002, 0.009, 0.010, 0.009, 0.002]), mix(shadow, darker(look.skin_color, 0.6), 0.3))
     canvas.blob(0.497, 0.520, 0.022 * look.nose, 0.022, lighter(look.skin_color, 0.55), 0.55, head)
 
@@ -113,7 +119,12 @@ def _lines(canvas: Canvas, look: Look, head: Image.Image) -> None:
         canvas.fill(ribbon(bag, [0.0, 0.007, 0.0]), color)
     if look.hair not in ("fringe", "head scarf"):
         for y, half in ((0.300, 0.085), (0.325, 0.100)):
-            wave = [(0.5 - half, y), (0.5 - half * 0.4, y - 0.005), (0.5 + half * 0.3, y - 0.001), (0.5 + half, y - 0.003)]
+            wave = [
+                (0.5 - half, y),
+                (0.5 - half * 0.4, y - 0.005),
+                (0.5 + half * 0.3, y - 0.001),
+                (0.5 + half, y - 0.003),
+            ]
             canvas.fill(ribbon(wave, [0.0, 0.006, 0.006, 0.0]), color)
 
 

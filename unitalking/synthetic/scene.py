@@ -102,7 +102,9 @@ def _pattern(canvas: Canvas, look: Look, inside: Image.Image) -> None:
         for row, y in enumerate(np.arange(0.85, 1.03, 0.048)):
             for x in np.arange(0.02 + 0.03 * (row % 2), 1.0, 0.06):
                 overlay.fill(ellipse(x, y, 0.013, 0.013), color)
-    canvas.image.paste(overlay.image, (0, 0), Image.composite(inside, Image.new("L", inside.size), overlay.image.getchannel("A")))
+    canvas.image.paste(
+        overlay.image, (0, 0), Image.composite(inside, Image.new("L", inside.size), overlay.image.getchannel("A"))
+    )
 
 
 def _landscape(canvas: Canvas, look: Look) -> None:
