@@ -79,7 +79,7 @@ class Checkpoints:
         if not found:
             return None
         state = json.loads((found[-1] / STATE).read_text(encoding="utf-8"))
-        differing = sorted(_differences(state["identity"], self.identity))
+        differing = _differences(state["identity"], self.identity)
         if differing:
             shown = "; ".join(differing[:6]) + (f" and {len(differing) - 6} more" if len(differing) > 6 else "")
             raise TrainingError(
@@ -91,7 +91,7 @@ class Checkpoints:
 
 def _differences(old: Any, new: Any, where: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        names = [name for name in sorted({*old, *new}) if name not in FREE]
+        names = [name for name in {**new, **old} if name not in FREE]
         return [
             text
             for name in names

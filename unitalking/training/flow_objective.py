@@ -162,7 +162,7 @@ class FlowObjective(Objective):
 
     def _stream_loss(self, stream: StreamBatch, predicted: Tensor) -> Tensor:
         """Mean squared error over what is generated, (B,); 0 where all of it is held."""
-        error = (predicted.float() - velocity(stream.data, stream.noise)).square()
+        error = (predicted.to(stream.data) - velocity(stream.data, stream.noise)).square()
         if error.ndim == 5 and self.settings.region:
             error = error * self.settings.region.weights(*error.shape[3:]).to(error)
         of_latent = error.mean(dim=(1, *range(3, error.ndim)))  # (B, F) or (B, L)

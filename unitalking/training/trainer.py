@@ -82,9 +82,10 @@ class Trainer:
         self.checkpoints = Checkpoints(
             self.folder / "checkpoints",
             settings.keep,
-            {"settings": to_mapping(settings), "parameters": shapes, "trained": trained},
+            {"sharded": self.is_sharded, "settings": to_mapping(settings), "parameters": shapes, "trained": trained},
         )
         self._prepare(objective, trained)
+        self.accelerator.register_save_state_pre_hook(self._keep_what_moves)
         self.curves: SummaryWriter | None = None
 
     @property
@@ -150,6 +151,13 @@ class Trainer:
             wait=accelerator.wait_for_everyone,
         )
 
+    def _keep_what_moves(self, models: list[Any], weights: list[dict[str, Tensor]], path: str) -> None:
+        """Leaves frozen weights out of a checkpoint: the run's start has them. Sharded ones are written elsewhere."""
+        frozen = {name for name, value in self.inner.named_parameters() if not value.requires_grad}
+        for state in weights:
+            for name in [name for name in state if name.removeprefix("module.") in frozen]:
+                del state[name]
+
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """The averaged weights in place of the trained ones, if there are any."""
@@ -177,7 +185,7 @@ class Trainer:
         if found:
             path, step = found
             try:
-                self.accelerator.load_state(str(path))
+                self.accelerator.load_state(str(path), **({} if self.is_sharded else {"strict": False}))
             except Exception as error:  # a damaged file fails in many ways
                 raise TrainingError(
                     f"{path} cannot be read: {error}. Remove that folder to go on from the checkpoint before it."
