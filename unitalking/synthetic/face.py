@@ -25,7 +25,8 @@ _PAD = 0.09
 # People are drawn this much larger than their coordinates say, about the middle.
 ZOOM = 1.12
 TILT_STEP_DEG = 0.25
-_OPENNESS_STEPS, _WIDTH_STEPS = 20, 4
+# States of the face that are told apart; each is painted once per clip.
+_OPENNESS_STEPS, _WIDTH_STEPS, _GAZE_STEPS, _LID_STEPS = 18, 3, 4, 3
 
 
 def zoomed(place: float) -> float:
@@ -98,7 +99,8 @@ class Face:
     def _show(self, pose: Pose) -> None:
         """Puts eyes and mouth of a pose on the head."""
         mouth = (round(pose.openness * _OPENNESS_STEPS), round(pose.width * _WIDTH_STEPS))
-        eyes = (round(pose.blink, 1), (round(pose.gaze[0], 1), round(pose.gaze[1], 1)), round(pose.lift, 1))
+        gaze = tuple(round(place * _GAZE_STEPS) / _GAZE_STEPS for place in pose.gaze)
+        eyes = (round(pose.blink * _LID_STEPS) / _LID_STEPS, gaze, round(pose.lift * _LID_STEPS) / _LID_STEPS)
         if mouth != self._shown[0]:
             if mouth not in self._mouths:
                 self._mouths[mouth] = self._lower_face(mouth[0] / _OPENNESS_STEPS, mouth[1] / _WIDTH_STEPS)
@@ -186,8 +188,8 @@ def _reduced(pixels: np.ndarray) -> np.ndarray:
     count = SUPERSAMPLE**2
     means = []
     for lanes in (even, odd):
-        rows = lanes[0::3] + lanes[1::3] + lanes[2::3]
-        total = rows[:, 0::3] + rows[:, 1::3] + rows[:, 2::3]
+        rows = lanes[0::2] + lanes[1::2]
+        total = rows[:, 0::2] + rows[:, 1::2]
         means.append((total & 0xFFFF) // count)
         means.append((total >> 16) // count)
     red, blue, green, _ = means

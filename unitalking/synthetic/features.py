@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from .canvas import Canvas, Point, darker, ellipse, lighter, mix, ribbon, smooth
@@ -41,21 +43,20 @@ def draw_eyes(canvas: Canvas, look: Look, blink: float, gaze: Point, lift: float
 
 def _draw_eye(canvas: Canvas, look: Look, side: int, blink: float, gaze: Point) -> None:
     center_x, scale = 0.5 + side * EYE_X, 1.02 * look.eyes
-    slant = 0.006 * look.slant
-    across, upper, lower = (np.array(values) for values in zip(*_LIDS, strict=True))
-    tilt = -slant * across / 0.046
-    closed = np.where(np.abs(across) > 0.04, upper, _CLOSED)
-    upper = upper + (closed - upper) * blink
+    across, upper, lower = _lids()
+    inside = np.abs(across) < 0.04
+    tilt = -0.006 * look.slant * across / 0.046
+    upper = np.where(inside, upper + (_CLOSED - upper) * blink, upper)
+    lower = np.where(inside, np.maximum(lower, upper), lower)
     x = center_x + side * across * scale
-    top = list(zip(x, EYE_Y + (upper + tilt) * scale, strict=True))
-    bottom = list(
-        zip(x, EYE_Y + (np.where(np.abs(across) > 0.04, lower, np.maximum(lower, upper)) + tilt) * scale, strict=True)
-    )
+    top = list(zip(x.tolist(), (EYE_Y + (upper + tilt) * scale).tolist(), strict=True))
+    bottom = list(zip(x.tolist(), (EYE_Y + (lower + tilt) * scale).tolist(), strict=True))
     line = mix(darker(look.skin_color, 0.85), (34, 20, 22), 0.5)
     if blink < 0.85:
-        opening = np.concatenate([smooth(top, closed=False), [top[-1]], smooth(bottom[::-1], closed=False)])
-        canvas.fill(opening, EYE_WHITE)
-        _draw_iris(canvas, look, (center_x + 0.014 * gaze[0], EYE_Y - 0.003 + 0.007 * gaze[1]), opening)
+        over, under = smooth(top, closed=False), smooth(bottom, closed=False)
+        canvas.fill(np.concatenate([over, [top[-1]], under[::-1]]), EYE_WHITE)
+        center = (center_x + 0.014 * gaze[0], EYE_Y - 0.003 + 0.007 * gaze[1])
+        _draw_iris(canvas, look, center, (over[::side], under[::side]))
     heavy = 0.013 if look.gender == "woman" else 0.010
     canvas.fill(ribbon(top, [heavy * 0.4, heavy, heavy * 1.1, heavy, heavy * 0.5]), line)
     if look.gender == "woman":
@@ -67,14 +68,14 @@ def _draw_eye(canvas: Canvas, look: Look, side: int, blink: float, gaze: Point) 
         canvas.fill(ribbon(crease, [0.002, 0.006, 0.002]), mix(look.skin_color, look.skin_shadow, 0.8))
 
 
-def _draw_iris(canvas: Canvas, look: Look, center: Point, opening: np.ndarray) -> None:
-    """Iris, pupil and light, cut to the opening between the lids by its height at each point across."""
-    order = np.argsort(opening[:, 0], kind="stable")
-    half = len(opening) // 2
-    first, second = opening[:half], opening[half:]
-    upper, lower = (first, second) if first[half // 2, 1] < second[half // 2, 1] else (second, first)
-    del order
-    upper, lower = upper[np.argsort(upper[:, 0])], lower[np.argsort(lower[:, 0])]
+@lru_cache(maxsize=1)
+def _lids() -> tuple[np.ndarray, ...]:
+    return tuple(np.array(_LIDS).T)
+
+
+def _draw_iris(canvas: Canvas, look: Look, center: Point, lids: tuple[np.ndarray, np.ndarray]) -> None:
+    """Iris, pupil and light, cut to what lies between the lids, both given from left to right."""
+    upper, lower = lids
 
     def cut(shape: np.ndarray) -> np.ndarray:
         low = np.interp(shape[:, 0], upper[:, 0], upper[:, 1])
@@ -112,12 +113,11 @@ def draw_mouth(canvas: Canvas, look: Look, openness: float, width: float) -> Non
     lift = 0.014 * look.smile * (1 - 0.6 * openness) * (1 + min(width, 0.0))
     top, bottom = MOUTH_Y - 0.10 * OPENING * openness, MOUTH_Y + 0.90 * OPENING * openness
     corner = MOUTH_Y - lift + 0.40 * OPENING * openness
-    inner_top = _bow(half * 0.92, corner, [(0.55, top + 0.003 * (1 - openness)), (0.0, top + 0.004 * (1 - openness))])
-    inner_bottom = _bow(half * 0.92, corner, [(0.62, bottom - 0.10 * OPENING * openness), (0.0, bottom + 0.002)])
-    outer_top = _bow(
-        half, corner, [(0.55, top - upper_lip * 0.75), (0.20, top - upper_lip * 1.05), (0.0, top - upper_lip * 0.75)]
-    )
-    outer_bottom = _bow(half, corner, [(0.58, bottom + lower_lip * 0.70), (0.0, bottom + lower_lip)])
+    inner_top = _bow(0.92 * half, corner, (0.55, top + 0.003 * (1 - openness)), top + 0.004 * (1 - openness))
+    inner_bottom = _bow(0.92 * half, corner, (0.62, bottom - 0.10 * OPENING * openness), bottom + 0.002)
+    outer_top = _bow(half, corner, (0.55, top - upper_lip * 0.75), top - upper_lip * 1.08)
+    outer_top[:, 1] += 0.35 * upper_lip * _dip()
+    outer_bottom = _bow(half, corner, (0.58, bottom + lower_lip * 0.70), bottom + lower_lip)
     lip = look.lip_paint
     canvas.fill(np.concatenate([outer_top, outer_bottom[::-1]]), lip)
     canvas.fill(np.concatenate([outer_top, inner_top[::-1]]), darker(lip, 0.16))
@@ -132,7 +132,7 @@ def draw_mouth(canvas: Canvas, look: Look, openness: float, width: float) -> Non
         return
     canvas.fill(np.concatenate([inner_top, inner_bottom[::-1]]), MOUTH_INSIDE)
     height = inner_bottom[:, 1] - inner_top[:, 1]
-    across = np.abs(inner_top[:, 0] - 0.5) / half
+    across = 0.92 * np.abs(_across()[0])
     if openness > 0.35:
         tongue = height * 0.34 * (openness - 0.2) * np.clip(1 - (across / 0.62) ** 2, 0, 1)
         raised = np.stack([inner_bottom[:, 0], inner_bottom[:, 1] - tongue], 1)
@@ -142,17 +142,28 @@ def draw_mouth(canvas: Canvas, look: Look, openness: float, width: float) -> Non
     canvas.fill(np.concatenate([inner_top, lowered[::-1]]), TEETH)
 
 
-def _bow(half: float, corner: float, points: list[tuple[float, float]]) -> np.ndarray:
-    """A symmetric line from corner to corner of the mouth, 33 points.
+def _bow(half: float, corner: float, between: tuple[float, float], middle: float) -> np.ndarray:
+    """A symmetric line from corner to corner of the mouth, (33, 2): an even polynomial of fourth degree.
 
-    `points` are (share of the half width, y), from outside to the middle.
+    Args:
+        half: half its width.
+        corner, middle: its heights there.
+        between: (share of the half width, height) of one more point.
     """
-    shares = np.array([1.0, *[share for share, _ in points]])
-    heights = np.array([corner, *[y for _, y in points]])
-    right = np.stack([0.5 + shares * half, heights], 1)
-    left = np.stack([0.5 - shares * half, heights], 1)
-    corners = [tuple(point) for point in np.concatenate([left, right[-2::-1]])]
-    path = np.concatenate([smooth(corners, closed=False), [corners[-1]]])
-    # Evenly spaced across, so that lines with different bends can be compared point by point.
-    across = np.linspace(0.5 - half, 0.5 + half, 33)
-    return np.stack([across, np.interp(across, path[:, 0], path[:, 1])], 1)
+    across, square = _across()
+    share, height = between[0] ** 2, between[1] - middle
+    fourth = (height - share * (corner - middle)) / (share**2 - share)
+    second = corner - middle - fourth
+    return np.stack([0.5 + half * across, middle + square * (second + fourth * square)], 1)
+
+
+@lru_cache(maxsize=1)
+def _across() -> tuple[np.ndarray, np.ndarray]:
+    across = np.linspace(-1, 1, 33)
+    return across, across**2
+
+
+@lru_cache(maxsize=1)
+def _dip() -> np.ndarray:
+    """The notch in the middle of the upper lip."""
+    return np.clip(1 - (_across()[0] / 0.25) ** 2, 0, 1) ** 2

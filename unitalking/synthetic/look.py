@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cached_property
 
 from .canvas import Color, darker, mix
 from .draws import between, draw
@@ -80,54 +81,54 @@ class Look:
     freckles: bool
     lipstick: bool
 
-    @property
+    @cached_property
     def skin_color(self) -> Color:
         """The skin where the light falls."""
         return _tinted(SKIN[self.skin], self.tints[0:3], 7)
 
-    @property
+    @cached_property
     def skin_shadow(self) -> Color:
         """The skin where it does not: darker and redder."""
         return mix(darker(self.skin_color, 0.30), (160, 66, 52), 0.20)
 
-    @property
+    @cached_property
     def hair_paint(self) -> Color:
         """Hair, or the scarf over it."""
         if self.hair == "head scarf":
             return _tinted(PAINT[self.accent], self.tints[3:6], 8)
         return _tinted(HAIR[self.hair_color][0], self.tints[3:6], 8)
 
-    @property
+    @cached_property
     def beard_paint(self) -> Color:
         """Beard and brows: the hair, never too bright to be seen on the skin."""
         return darker(_tinted(HAIR[self.hair_color][0], self.tints[3:6], 8), 0.18)
 
-    @property
+    @cached_property
     def shirt_paint(self) -> Color:
         """Clothes."""
         return _tinted(PAINT[self.shirt], self.tints[6:9], 9)
 
-    @property
+    @cached_property
     def accent_paint(self) -> Color:
         """Scarf, stripes, tie."""
         return _tinted(PAINT[self.accent], self.tints[3:6], 8)
 
-    @property
+    @cached_property
     def wall_paint(self) -> Color:
         """The room behind."""
         return _tinted(PAINT[self.background], self.tints[9:12], 9)
 
-    @property
+    @cached_property
     def iris_paint(self) -> Color:
         """The eyes."""
         return EYES[self.eye_color]
 
-    @property
+    @cached_property
     def frame_paint(self) -> Color:
         """The frame of the glasses."""
         return {"black": (34, 32, 38), "brown": (110, 68, 40), "red": (170, 40, 48), "gold": GOLD}[self.frame_color]
 
-    @property
+    @cached_property
     def lip_paint(self) -> Color:
         """Lips; with lipstick they are redder. Never as dark as the inside of the mouth."""
         natural = mix(self.skin_color, (196, 78, 84), 0.52)
