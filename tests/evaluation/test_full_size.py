@@ -87,7 +87,9 @@ def test_scores_equal_the_plain_derivation() -> None:
         distances = []
         for place in range(15):
             partner = heard[place + offset] if 0 <= place + offset < 15 else torch.zeros(8)
-            distances.append(math.sqrt(sum((float(a) - float(b) + 1e-6) ** 2 for a, b in zip(seen[place], partner, strict=True))))
+            distances.append(
+                math.sqrt(sum((float(a) - float(b) + 1e-6) ** 2 for a, b in zip(seen[place], partner, strict=True)))
+            )
         means.append(sum(distances) / 15)
     score = compare(seen, heard)
     assert score.distance == pytest.approx(min(means), rel=1e-5)
