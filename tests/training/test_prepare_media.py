@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 from clip_files import RATE, pictures, tone, write_sound, write_video
+from PIL import Image
 
-from unitalking.training.prepare.media import NoStream, duration_s, read_frames, read_sound
+from unitalking.portrait import fit_portrait
+from unitalking.training.prepare.media import NoStream, crop_to, duration_s, read_frames, read_sound
 from unitalking.training.prepare.sources import SkipClip
 
+PORTRAITS = Path(__file__).resolve().parent.parent.parent / "assets" / "portraits"
 SPAN = {"start_s": 0.0, "end_s": None}
 READING = {**SPAN, "most": 1000, "lowest_fps": 5.0}
 
@@ -76,6 +79,17 @@ def test_pictures_are_fitted_by_a_centre_crop(tmp_path: Path) -> None:
     frames = read_frames(path, 24, lambda width, height: (40, 40), **READING)
     assert frames.shape == (3, 40, 40, 3)
     assert int(frames.min()) > 195
+
+
+@pytest.mark.parametrize(("width", "height"), [(128, 128), (96, 160), (160, 64), (512, 512)])
+def test_fitting_is_that_of_a_portrait(width: int, height: int) -> None:
+    """But for the rounding of bytes: the first picture of training is fitted as a portrait is in ComfyUI."""
+    picture = np.asarray(Image.open(PORTRAITS / "amara.jpg").convert("RGB"))[:, 20:-31]
+    expected = fit_portrait(torch.from_numpy(picture.copy()).float()[None] / 255, width, height, "crop")[0][0] * 255
+    found = torch.from_numpy(crop_to(picture, width, height)).float()
+    assert found.shape == expected.shape
+    assert float((found - expected).abs().max()) <= (7 if width > 256 else 2.5)  # enlarged: at hard edges
+    assert float((found - expected).abs().mean()) < 0.5
 
 
 def test_a_phone_held_upright_gives_upright_pictures(tmp_path: Path) -> None:

@@ -94,7 +94,10 @@ class ColourSums:
 def mean_colours(frames: Tensor, cells: tuple[int, int, int], time_stride: int) -> Tensor:
     """Mean colour in [-1, 1] of the pictures and pixels that every latent cell stands for, (F, h, w, 3) float64."""
     latent_frames, height, width = cells
-    blocks = frames.double().unflatten(2, (width, -1)).unflatten(1, (height, -1)).mean((2, 4))  # (frames, h, w, 3)
+    pixels = frames.float().unflatten(2, (width, -1)).unflatten(1, (height, -1))
+    blocks = pixels.sum((2, 4)).double() / (
+        pixels.shape[2] * pixels.shape[4]
+    )  # sums of bytes are exact; (frames, h, w, 3)
     later = blocks[1:].unflatten(0, (latent_frames - 1, time_stride)).mean(1)
     return torch.cat((blocks[:1], later)) / 127.5 - 1
 
