@@ -162,7 +162,7 @@ def _fit(frame: Any, size_for: SizeFor) -> np.ndarray:
 def crop_to(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     """The crop of `fit_portrait`, (H, W, 3) uint8 -> (height, width, 3), in bytes: 25 times as fast as in floats.
 
-    Measured difference on drawn portraits: at most 2 of 255 where they are made smaller, 6 at hard edges of enlarged ones.
+    Measured difference on drawn portraits: at most 2 of 255 made smaller, 6 at hard edges of enlarged ones.
     """
     scale = max(width / picture.shape[1], height / picture.shape[0])
     size = max(height, round(picture.shape[0] * scale)), max(width, round(picture.shape[1] * scale))
