@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,11 +15,14 @@ from .head import draw_glasses, draw_head
 from .look import Look
 from .scene import draw_body, draw_room
 
-# What moves, in units of the picture: the head (left, right), the eyes and the lower face (left, top, right, bottom).
-_HEAD_SPAN = (0.125, 0.875)
+# What moves, in units of the picture or of the person: the head (left, right; the second one for much hair), the eyes
+# and the lower face (left, top, right, bottom).
+_HEAD_SPANS = ((0.203125, 0.796875), (0.125, 0.875))
 _EYES_BOX = (0.27, 0.325, 0.73, 0.515)
 _JAW_BOX = (0.315, 0.560, 0.685, 0.880)
 _CHIN_Y = 0.745
+# How far shift and tilt carry the edge of the head.
+_REACH = 0.05
 # Where the neck holds the head.
 _PIVOT = (0.5, 0.80)
 _PAD = 0.09
@@ -83,18 +87,29 @@ class Face:
         pad = round(_PAD * self._side)
         self._padded = np.pad(self._head, pad)
         self._shown: tuple[object, object] = (None, None)
+        self._moving = self._moving_part()
 
     def frames(self, poses: list[Pose]) -> np.ndarray:
         """One picture per pose, (len(poses), size, size, 3) uint8."""
         pictures = np.repeat(self._still_small[None], len(poses), axis=0)
-        left, right = (round(place * self.size) for place in _HEAD_SPAN)
-        columns = slice(left * SUPERSAMPLE, right * SUPERSAMPLE)
-        still, threshold = self._still[:, columns], self._threshold[:, columns]
+        left, right, bottom = self._moving
+        part = np.s_[: bottom * SUPERSAMPLE, left * SUPERSAMPLE : right * SUPERSAMPLE]
+        still, threshold = self._still[part], self._threshold[part]
         for picture, pose in zip(pictures, poses, strict=True):
             self._show(pose)
-            seen = self._turned(pose, columns)
-            picture[:, left:right] = _reduced(np.where(seen >= threshold, seen, still))
+            seen = self._turned(pose)
+            picture[:bottom, left:right] = _reduced(np.where(seen >= threshold, seen, still))
         return pictures
+
+    def _moving_part(self) -> tuple[int, int, int]:
+        """The picture's pixels that the head can reach: left, right, bottom."""
+        reach = _REACH * self._side
+        columns = np.flatnonzero(self._head.any(0))
+        rows = np.flatnonzero(self._head.any(1))
+        free = min(columns[0], self._side - 1 - columns[-1]) - reach
+        span = _HEAD_SPANS[0 if free > _HEAD_SPANS[0][0] * self._side else 1]
+        bottom = min(rows[-1] + ZOOM * JAW_DROP * self._side + reach, self._side)
+        return round(span[0] * self.size), round(span[1] * self.size), math.ceil(bottom / SUPERSAMPLE)
 
     def _show(self, pose: Pose) -> None:
         """Puts eyes and mouth of a pose on the head."""
@@ -139,13 +154,15 @@ class Face:
         paint(self._canvas(image, corner))
         return _packed(image)
 
-    def _turned(self, pose: Pose, columns: slice) -> np.ndarray:
-        """The head moved and tilted, its nearest pixels, in the given columns."""
+    def _turned(self, pose: Pose) -> np.ndarray:
+        """The head moved and tilted, its nearest pixels, where it can be."""
         pad = round(_PAD * self._side)
         stride = self._padded.shape[1]
-        places = _turn_map(self._side, pad, round(pose.tilt_deg / TILT_STEP_DEG), columns.start, columns.stop)
-        right, down = (round(distance * self._side) for distance in pose.shift)
-        return self._padded.ravel()[places - (down * stride + right)]
+        left, right, bottom = self._moving
+        span = (left * SUPERSAMPLE, right * SUPERSAMPLE)
+        places = _turn_map(self._side, pad, round(pose.tilt_deg / TILT_STEP_DEG), span)[: bottom * SUPERSAMPLE]
+        across, down = (round(distance * self._side) for distance in pose.shift)
+        return self._padded.ravel()[places - (down * stride + across)]
 
     def _canvas(self, image: Image.Image | None = None, corner: tuple[int, int] = (0, 0)) -> Canvas:
         """A picture of the person, or the part of it whose corner lies at these pixels."""
@@ -158,12 +175,12 @@ class Face:
 
 
 @lru_cache(maxsize=64)
-def _turn_map(side: int, pad: int, tilt_steps: int, start: int, stop: int) -> np.ndarray:
-    """For each pixel of the picture, where it comes from in the padded head (flat index)."""
+def _turn_map(side: int, pad: int, tilt_steps: int, span: tuple[int, int]) -> np.ndarray:
+    """For each pixel in a span of columns, where it comes from in the padded head (flat index)."""
     angle = np.radians(tilt_steps * TILT_STEP_DEG)
     cos, sin = np.cos(angle), np.sin(angle)
     pivot_x, pivot_y = (zoomed(place) * side for place in _PIVOT)
-    x = np.arange(start, stop)[None] - pivot_x
+    x = np.arange(*span)[None] - pivot_x
     y = np.arange(side)[:, None] - pivot_y
     from_x = np.round(pivot_x + cos * x + sin * y).astype(np.int64)
     from_y = np.round(pivot_y - sin * x + cos * y).astype(np.int64)

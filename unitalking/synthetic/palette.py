@@ -39,7 +39,7 @@ EYES: dict[str, Color] = {
 # Clothes, walls and scarves.
 PAINT: dict[str, Color] = {
     "red": (206, 58, 56),
-    "dark red": (130, 34, 44),
+    "dark red": (134, 40, 38),
     "orange": (236, 134, 50),
     "yellow": (242, 200, 66),
     "green": (72, 158, 92),
@@ -57,8 +57,8 @@ PAINT: dict[str, Color] = {
     "white": (244, 244, 240),
 }
 # The inside of a mouth: the same for everybody, and used for nothing else, so that it can be found in the pixels.
-MOUTH_INSIDE: Color = (98, 10, 26)
-TONGUE: Color = (196, 70, 84)
+MOUTH_INSIDE: Color = (104, 0, 40)
+TONGUE: Color = (206, 66, 92)
 TEETH: Color = (250, 246, 238)
 EYE_WHITE: Color = (250, 248, 244)
 GOLD: Color = (230, 178, 70)

@@ -13,10 +13,10 @@ Target = tuple[float, float]
 _SOUNDS: dict[Target, str] = {
     (-0.30, 0.0): "m b p",
     (0.02, 0.15): "f v",
-    (0.16, 0.45): "s z t d n t# tS; l- ?",
+    (0.16, 0.45): "s z t d n t# t2 l- ?",
     (0.18, -0.55): "S Z tS dZ",
     (0.22, 0.25): "T D",
-    (0.28, 0.10): "l k g N x @L @l l^ n-",
+    (0.28, 0.10): "l k g N x @L @l n-",
     (0.20, -0.45): "r r- R",
     (0.08, -0.95): "w",
     (0.16, 0.70): "j",
@@ -47,10 +47,11 @@ _SIGMA_S = 0.028
 def targets(symbol: str) -> tuple[Target, Target]:
     """What the mouth aims at in the first and in the second half of a phoneme.
 
-    Raises:
-        KeyError: no such phoneme in the table.
+    A phoneme that is not in the tables counts as its longest beginning that is, else as silence.
     """
-    first, second = _DIPHTHONGS.get(symbol, (symbol, symbol))
+    while symbol and symbol not in _DIPHTHONGS and symbol not in VISEMES:
+        symbol = symbol[:-1]
+    first, second = _DIPHTHONGS.get(symbol, (symbol or PAUSE, symbol or PAUSE))
     return VISEMES[first], VISEMES[second]
 
 
