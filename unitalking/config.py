@@ -65,6 +65,8 @@ class UniTalkingConfig:
         in_dim, out_dim: channels of the video latent; `audio_channels` of the audio latent.
         patch_size: (time, height, width) of a video token, in latent cells.
         rope_theta: base of the rotary frequencies on each axis.
+        time_scale: multiplies the time positions of both streams. Small models on short clips resolve time finer with
+            more than 1; then an audio latent is a good unit (1 / `position_scale`).
         audio_position_scale: position of audio latent 1 on the video's time axis; None: from the rates.
         extra_positions: (rows, columns) of learned spatial positions, with a projection of absolute time; None: off.
         reference_tokens: audio latents of the voice reference; 0: the model takes no voice.
@@ -92,6 +94,7 @@ class UniTalkingConfig:
     freq_dim: int = 256
     eps: float = 1e-6
     rope_theta: float = 10000.0
+    time_scale: float = 1.0
     audio_position_scale: float | None = None
     extra_positions: tuple[int, int] | None = None
     reference_tokens: int = 257
@@ -120,7 +123,7 @@ class UniTalkingConfig:
             self._at_least(name, 1)
         for name in ("text_len", "freq_dim", "sample_rate", "hop"):
             self._at_least(name, 1)
-        _above_zero(self, "eps", "rope_theta", "fps")
+        _above_zero(self, "eps", "rope_theta", "time_scale", "fps")
         self._at_least("reference_tokens", 0)
         if self.dim % self.num_heads or self.head_dim % 2:
             raise ValueError(

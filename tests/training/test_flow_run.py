@@ -26,24 +26,11 @@ from unitalking.training.settings import TrainingError
 from unitalking.training.start import read_tensors
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-FSDP = {
-    "compute_environment": "LOCAL_MACHINE",
-    "distributed_type": "FSDP",
-    "mixed_precision": "no",
-    "num_machines": 1,
-    "num_processes": 2,
-    "main_process_port": 0,
-    "use_cpu": True,
-    "fsdp_config": {
-        "fsdp_version": 2,
-        "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "fsdp_transformer_layer_cls_to_wrap": "BlockPair",
-        "fsdp_reshard_after_forward": True,
-        "fsdp_state_dict_type": "SHARDED_STATE_DICT",
-        "fsdp_cpu_ram_efficient_loading": False,
-    },
-}
-DDP = {**{name: FSDP[name] for name in list(FSDP)[:-1]}, "distributed_type": "MULTI_CPU"}
+# Accelerate's configurations as they ship, on two CPU processes.
+CPU = {"mixed_precision": "no", "num_processes": 2, "use_cpu": True, "main_process_port": 0}
+SHIPPED = {path.stem: yaml.safe_load(path.read_text()) for path in (recipe.RECIPES.parent / "launch").glob("*.yaml")}
+FSDP = {**SHIPPED["fsdp"], **CPU}
+DDP = {**SHIPPED["ddp"], **CPU, "distributed_type": "MULTI_CPU"}
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +263,7 @@ def test_every_flow_recipe_takes_two_steps_at_tiny_size(data: Path, tmp_path: Pa
     if given.get("model", {}).get("start") or given.get("lora"):
         small.append(f"model.start={tiny_data.MODEL}")
     else:
-        small += [f"model.config={json.dumps(CONFIG)}", "model.codecs=", "model.wan=[]"]
+        small += [f"model.config={json.dumps(CONFIG)}", "model.codecs=''", "model.wan=[]"]
     module, parsed = recipe.load_recipe(name, small)
     assert module.run(parsed).is_file()
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
@@ -321,7 +308,10 @@ def run_recipe(path: Path) -> None:
         ({"model": {"start": str(tiny_data.MODEL), "trained": "audio"}}, r"expected speech alone"),
         ({"objective": {"region": {"top": 0.5, "bottom": 0.2, "left": 0, "right": 1, "weight": 2}}}, r"top < bottom"),
         ({"lora": {"streams": ["picture"]}}, r"lora.streams: got \('picture',\)"),
-        ({"trainer": {"steps": 1, "batch_size": 3, "accumulation": 2}}, r"trainer.batch_size: got 3"),
+        (
+            {"trainer": {"steps": 1, "batch_size": 3, "accumulation": 2, "precision": "fp32"}},
+            r"trainer.batch_size: got 3",
+        ),
     ],
 )
 def test_recipes_that_cannot_run_are_named(data: Path, tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -117,6 +117,7 @@ def test_an_unknown_field_is_refused() -> None:
         ({"fps": 0}, "fps: got 0"),
         ({"eps": -1.0}, "eps: got -1.0"),
         ({"rope_theta": 0.0}, "rope_theta: got 0.0"),
+        ({"time_scale": 0.0}, "time_scale: got 0.0"),
         ({"video_stride": (4, 16, 8)}, "must be square"),
         ({"sampling": {"steps": 0}}, "steps: got 0"),
         ({"sampling": {"sigma_shift": -1.0}}, "sigma_shift: got -1.0"),

@@ -162,5 +162,6 @@ class UniTalking(nn.Module):
         self, stream: Stream, positions: Tensor, grid: tuple[int, int, int] | None, like: Tensor
     ) -> tuple[Rope, Tensor | None]:
         dtype = torch.promote_types(like.dtype, torch.float32)
+        positions = positions * positions.new_tensor([self.config.time_scale, 1, 1])
         extra = None if stream.extra_positions is None else stream.extra_positions(positions, grid, like)
         return rope_table(positions, self.config, like.device, dtype), extra

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, parse_flag_from_env
 
 from .settings import TrainerSettings
@@ -20,6 +21,8 @@ def make_accelerator(settings: TrainerSettings, handlers: Sequence[Any] = ()) ->
     Accelerate has no FSDP over CPU processes; where its configuration asks for it, they get it here, so that sharded
     training can be tried and tested without a GPU.
     """
+    # Runs after one another in one process may differ in precision, which accelerate keeps for the process.
+    AcceleratorState._reset_state()
     accelerator = Accelerator(
         mixed_precision=MIXED_PRECISION[settings.precision],
         cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available(),

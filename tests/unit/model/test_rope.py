@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from builders import normal, tiny_config
+from builders import normal, tiny_config, tiny_model
 from torch import Tensor
 
 from unitalking.config import UniTalkingConfig
@@ -140,3 +140,14 @@ def test_rotation_keeps_lengths_and_the_dtype() -> None:
     heads = normal(1, 12, 2, 22, seed=5)
     torch.testing.assert_close(apply_rope(heads, rope).norm(dim=-1), heads.norm(dim=-1))
     assert apply_rope(heads.bfloat16(), rope).dtype == torch.bfloat16
+
+
+def test_time_scale_multiplies_the_time_of_both_streams_alone() -> None:
+    plain, finer = (tiny_model(tiny_config(time_scale=scale)) for scale in (1.0, 4.0))
+    video, audio = normal(1, 3, 5, 4, 4, seed=0), normal(1, 5, 7, seed=1)
+    positions = video_positions((5, 2, 2)) * torch.tensor([4.0, 1.0, 1.0], dtype=torch.float64)
+    expected = table(positions, finer.config)
+    torch.testing.assert_close(finer.video_layout(video)[0].cos, expected.cos)
+    later = audio_positions(7, 4 * plain.config.position_scale, 4 * 0.5)
+    torch.testing.assert_close(finer.audio_layout(audio, start=0.5)[0].sin, table(later, finer.config).sin)
+    assert not torch.equal(plain.audio_layout(audio)[0].cos, finer.audio_layout(audio)[0].cos)
