@@ -182,10 +182,8 @@ def fit_clip(clip: RawClip, config: UniTalkingConfig, settings: ReadSettings) ->
         seconds = float(frames / rate)
     else:
         seconds = clip.waveform.shape[0] / config.sample_rate
-        longest = whole_clip(math.floor(settings.longest_s * rate + 1e-6), config.time_stride)
         # One sample less: so many pictures rarely last a whole number of samples, and were rounded up.
         frames = timeline.frames_for(seconds - 1 / config.sample_rate, config.fps, config.time_stride)
-        frames = min(frames, longest)
     if seconds < settings.shortest_s:
         raise SkipClip(f"lasts {seconds:.2f} s, expected at least {settings.shortest_s:g}")
     if clip.waveform is None:

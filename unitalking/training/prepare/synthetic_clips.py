@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-import torch
-
 from ...config import UniTalkingConfig
 from ...mapping import from_mapping
 from ...synthetic import SyntheticClips, SyntheticConfig
-from ...voice import resample
 from ..dataset import DataError
 from .clips import RawClip, ReadSettings, fit_clip, reference_waveform, whole_clip
 from .sources import SYNTHETIC, ClipSource, Row
@@ -59,21 +56,15 @@ class SyntheticReader:
         number = source.synthetic
         spec = self.clips.spec(number)
         references = tuple(
-            reference_waveform(
-                self._at_rate(self.clips.reference(number, k))[None], self.config.sample_rate, self.config
-            )
+            reference_waveform(self.clips.reference(number, k)[None], self.config.sample_rate, self.config)
             for k in range(self.settings.references)
         )
+        frames = None
         if self.settings.audio_only:
             made = self.clips.speech(number)
-            frames, scene, sound = None, "", ""
         else:
             made = self.clips.clip(number)
-            frames, scene, sound = torch.as_tensor(made.frames), made.scene, made.sound
-            frames = frames[: whole_clip(len(frames), self.config.time_stride)]
-        row = Row(speech=spec.speech, scene=scene, sound=sound, speaker=spec.speaker)
-        waveform = self._at_rate(made.samples)
-        yield fit_clip(RawClip(source.key, source.name, frames, waveform, references, row), self.config, self.settings)
-
-    def _at_rate(self, samples: Any) -> torch.Tensor:
-        return resample(torch.as_tensor(samples).float(), self.clips.config.sample_rate, self.config.sample_rate)
+            frames = made.frames[: whole_clip(len(made.frames), self.config.time_stride)]
+        row = Row(speech=spec.speech, scene=spec.scene, sound=spec.sound, speaker=spec.speaker)
+        clip = RawClip(source.key, source.name, frames, made.samples, references, row)
+        yield fit_clip(clip, self.config, self.settings)
