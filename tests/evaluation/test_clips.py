@@ -114,3 +114,11 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
         find_clips(tmp_path)
     with pytest.raises(ClipError, match="expected a folder of clips"):
         find_clips(tmp_path / "gone")
+
+
+def test_colours_survive_a_file(tmp_path: Path) -> None:
+    frames = torch.zeros(FRAMES, 32, 32, 3, dtype=torch.uint8)
+    frames[...] = torch.tensor([220, 40, 20], dtype=torch.uint8)
+    write_media(tmp_path / "red.mp4", clip().sound, frames, FPS)
+    read = read_clip(tmp_path / "red.mp4").frames[10, 16, 16].int()
+    assert (read - frames[10, 16, 16].int()).abs().max() < 12

@@ -48,7 +48,7 @@ def test_a_higher_penalty_hears_fewer_words() -> None:
 
 def test_best_words_are_those_of_all_sequences_tried_one_by_one() -> None:
     """Against the plain sum over every alignment's best path, for every sequence of up to three words."""
-    lexicon = {"a": [(1,)], "b": [(2, 1)], "c": [(1, 2)]}
+    lexicon = {"a": [(1,)], "b": [(2, 1)], "c": [(1, 2)], "d": [(2, 2)]}
     net = WordNet(lexicon)
     random = np.random.default_rng(3)
     for _ in range(20):

@@ -32,8 +32,9 @@ class ClipScores:
         identity: mean absolute difference to the portrait outside of the mouth, in 255ths.
         retrieved: whether the clip's own portrait is the nearest of all portraits.
         attributes: captioned attributes that are not shown, of all that are captioned.
-        patches: in 255ths, how far colours of one surface differ within a face.
+        patches: how much more colours jump across cell borders than within cells, in 255ths.
         loudness: LUFS.
+        mel: mean absolute difference of the log-mel frames to the clip's original, in natural logarithms.
         heard: the words or phonemes that were heard, for reading.
     """
 
@@ -52,6 +53,7 @@ class ClipScores:
     attributes: Errors | None = None
     patches: float | None = None
     loudness: float | None = None
+    mel: float | None = None
     sync_c: float | None = None
     sync_d: float | None = None
     whisper: Errors | None = None
@@ -95,6 +97,7 @@ COLUMNS = (
     Column("attributes shown %", "attributes", "right"),
     Column("patches /255", "patches", "mean", 2),
     Column("loudness LUFS", "loudness", "mean"),
+    Column("mel distance", "mel", "mean", 3),
     Column("Sync-C", "sync_c", "mean", 2),
     Column("Sync-D", "sync_d", "mean", 2),
     Column("Whisper word error %", "whisper", "rate"),

@@ -17,7 +17,7 @@ from .sound import FRAMES_PER_S, WARP
 from .sync import correlation
 
 CONFIG = ListenerConfig(dim=128, dilations=(1, 2, 1, 2), stride=1, outputs=1)
-COURSE = Course(steps=900, batch=32, rate=2e-3)
+COURSE = Course(steps=700, batch=32, rate=2e-3)
 FPS = 24
 CHECK_EVERY = 200
 

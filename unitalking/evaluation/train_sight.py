@@ -21,9 +21,9 @@ from .sight import blemished, scaled
 from .sync import correlation
 
 MOUTH_CONFIG = MouthConfig(widths=(16, 24, 32, 48), hidden=64)
-MOUTH_COURSE = Course(steps=1500, batch=64, rate=2e-3)
+MOUTH_COURSE = Course(steps=1200, batch=64, rate=2e-3)
 ATTRIBUTE_WIDTHS, ATTRIBUTE_HIDDEN = (32, 64, 64), 160
-ATTRIBUTE_COURSE = Course(steps=2000, batch=48, rate=2e-3)
+ATTRIBUTE_COURSE = Course(steps=1500, batch=48, rate=2e-3)
 POSES = 8
 CLOSED_SHARE = 0.2
 SHIFT = 0.03

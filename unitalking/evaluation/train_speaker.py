@@ -12,7 +12,7 @@ from .lessons import Course, Recording, choose, generator, heard, learn
 from .networks import ClipJudge, ListenerConfig
 
 CONFIG = ListenerConfig(dim=160, dilations=(1, 2, 3), stride=4, outputs=96)
-COURSE = Course(steps=1500, batch=32, rate=3e-3)
+COURSE = Course(steps=1200, batch=32, rate=3e-3)
 MARGIN = 0.15
 SCALE = 24.0
 CHECK_EVERY = 250
