@@ -111,7 +111,6 @@ class Filters:
     def _speech_share(self, waveform: Tensor) -> float:
         samples = resample(waveform, self.sample_rate, SPEECH_RATE)
         find = library("silero_vad", "--require-speech").get_speech_timestamps
-        self._speech_model.reset_states()
         found = find(samples, self._speech_model, sampling_rate=SPEECH_RATE)
         return sum(part["end"] - part["start"] for part in found) / samples.shape[0]
 
