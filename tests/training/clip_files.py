@@ -36,11 +36,12 @@ def write_video(
     codec: str = "ffv1",
     sound_codec: str = "pcm_s16le",
     options: dict[str, str] | None = None,
+    codec_options: dict[str, str] | None = None,
 ) -> Path:
     """A video file; lossless by default, for which the ending must be .mkv."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001))
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=codec_options or {})
         stream.width, stream.height = frames.shape[2], frames.shape[1]
         stream.pix_fmt = "bgr0" if codec == "ffv1" else "yuv420p"
         audio = None if sound is None else container.add_stream(sound_codec, rate=rate, layout="mono")

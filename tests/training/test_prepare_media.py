@@ -60,9 +60,10 @@ def test_pictures_of_varying_rate_are_chosen_by_their_times(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("start", [0.5, 1.0, 1.25])
-def test_a_part_begins_where_it_is_said_to(start: float, tmp_path: Path) -> None:
-    # Few key pictures: jumping there must not change what is chosen.
-    path = write_video(tmp_path / "clip.mp4", pictures(60), codec="libx264", options={"g": "50"})
+@pytest.mark.parametrize("between_keys", ["5", "50"])
+def test_a_part_begins_where_it_is_said_to(start: float, between_keys: str, tmp_path: Path) -> None:
+    """Wherever the key picture before it lies, from which decoding starts."""
+    path = write_video(tmp_path / "clip.mp4", pictures(60), codec="libx264", codec_options={"g": between_keys})
     frames = read_frames(path, 24, same_size, **{**READING, "start_s": start, "end_s": start + 1})
     assert numbers(frames) == [round(24 * start) + k for k in range(24)]
 

@@ -104,7 +104,10 @@ def test_one_clip_larger_than_a_shard_has_a_shard_of_its_own(tmp_path: Path) -> 
 
 
 def _read_all(shards: Shards, positions: list[int], results: multiprocessing.Queue) -> None:
-    results.put([shards.read(position).speech for position in positions])
+    try:
+        results.put([shards.read(position).speech for position in positions])
+    except DataError as error:
+        results.put([str(error)])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked on Unix alone")
@@ -126,14 +129,22 @@ def test_forked_processes_that_share_open_files_do_not_disturb_each_other(tmp_pa
     assert [os.lseek(file, 0, os.SEEK_CUR) for file in shards._files.values()] == [0]
 
 
+def readable(shards: Shards, position: int, clip: CachedClip) -> bool:
+    """Whether a clip comes back; not through a file number of another object."""
+    try:
+        return same(shards.read(position), clip)
+    except (OSError, DataError):
+        return False
+
+
 def test_pickled_shards_open_their_own_files(clips: list[CachedClip], tmp_path: Path) -> None:
     shards = Shards(write_dataset(tmp_path, clips))
     shards.read(0)
     copy = pickle.loads(pickle.dumps(shards))
     shards.close()
     for position in (0, 6):
-        assert same(copy.read(position), clips[position])
-        assert same(shards.read(position), clips[position])
+        assert readable(copy, position, clips[position])
+        assert readable(shards, position, clips[position])
 
 
 def test_only_so_many_files_are_open_at_once(tmp_path: Path) -> None:
