@@ -87,6 +87,16 @@ def test_processes_share_the_batch_of_one(folder: Path) -> None:
         assert torch.equal(torch.cat([half.voice_present for half in halves]), whole.voice_present)
 
 
+def test_samples_and_steps_have_noise_of_their_own(folder: Path) -> None:
+    batches = source(folder)
+    noises = [row for index in (0, 1) for row in batches.batch(index, 0, 1).audio.noise]
+    shortest = min(row.shape[-1] for row in noises)
+    distinct = {tuple(row[:, :shortest].flatten().tolist()) for row in noises}
+    assert len(distinct) == 8
+    sigmas = {value for index in (0, 1) for value in batches.batch(index, 0, 1).video.sigma.tolist()}
+    assert len(sigmas) == 8
+
+
 def test_latents_are_normalised_by_the_models_statistics(folder: Path) -> None:
     batch = source(folder).batch(0, 0, 1)
     shards = Shards(folder)

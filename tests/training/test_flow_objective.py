@@ -117,21 +117,22 @@ def test_one_sample_is_learned_by_heart(shards: Shards) -> None:
     parts = trained(batch).parts
     assert parts["video"].item() < 0.05 * first
     assert parts["audio"].item() < 0.05 * first
+    for found, stream in zip(trained.predict(batch), (batch.video, batch.audio), strict=True):
+        error = found - (stream.noise - stream.data)
+        assert error.square().mean().item() < 0.1
 
 
 @pytest.mark.parametrize("task", ["ti2av", "tv2a", "a2v", "infill"])
 def test_held_tokens_are_clean_and_cost_nothing(shards: Shards, task: str) -> None:
     trained = objective()
-    batch = batches(shards, **{task: 1.0}).batch(0, 0, 1)
+    batch = batches(shards, samples=1, **{task: 1.0}).batch(0, 0, 1)
     torch.manual_seed(1)
     for name in ("video", "audio"):
         stream = getattr(batch, name)
-        held = [
-            place
-            for place, factor in zip(stream.lengths, stream.factor[0].tolist(), strict=True)
-            for factor in [factor] * place
-        ]
+        runs = zip(stream.lengths, stream.factor[0].tolist(), strict=True)
+        held = [factor for length, factor in runs for _ in range(length)]
         places = [place for place, factor in enumerate(held) if factor == 0]
+        assert places or name == ("video" if task == "a2v" else "audio")
         if not places:
             continue
         other = stream.noise.clone()
@@ -149,6 +150,11 @@ def test_an_audio_only_task_has_the_loss_of_the_sound_alone(shards: Shards) -> N
     assert losses.parts["video"].tolist() == [0.0, 0.0]
     assert torch.equal(losses.total, losses.parts["audio"])
     assert set(objective()(batches(shards, tts=1.0).batch(0, 0, 1)).parts) == {"audio"}
+
+
+def test_streams_are_weighed_as_said(shards: Shards) -> None:
+    losses = objective(video_weight=0.25, audio_weight=3.0)(batches(shards, t2av=1.0).batch(0, 0, 1))
+    assert torch.allclose(losses.total, 0.25 * losses.parts["video"] + 3.0 * losses.parts["audio"])
 
 
 def test_a_given_picture_does_not_see_the_sound(shards: Shards) -> None:

@@ -196,6 +196,8 @@ def test_one_stream_starts_as_a_copy_of_the_other(data: Path, tmp_path: Path) ->
     shared = [name for name in video if name.startswith(("blocks.", "time_"))]
     assert len(shared) > 20
     assert all(torch.equal(video[name], audio[name]) for name in shared)
+    alone = fresh(data, tmp_path).network.audio.state_dict()
+    assert all(torch.equal(value, alone[name]) for name, value in audio.items())
     assert video["head.head.weight"].shape != audio["head.head.weight"].shape
 
 

@@ -42,6 +42,18 @@ def run(folder: Path, **changes: Any) -> tuple[Any, list[float]]:
     return trainer, seen
 
 
+def events_of(folder: Path) -> Any:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "logs"))
+    events.Reload()
+    return events
+
+
+def curve(folder: Path, name: str) -> dict[int, float]:
+    return {point.step: point.value for point in events_of(folder).Scalars(name)}
+
+
 def weights(trainer: Any) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in trainer.inner.named_parameters()}
 
@@ -58,11 +70,8 @@ def test_loss_falls_and_the_average_follows(tmp_path: Path, kind: str) -> None:
 
 
 def test_curves_lie_where_tensorboard_finds_them(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     run(tmp_path)
-    events = EventAccumulator(str(tmp_path / "logs"))
-    events.Reload()
+    events = events_of(tmp_path)
     assert {"loss/loss", "loss/root", "train/gradient_norm", "train/samples_per_s", "lr/model0"} <= set(
         events.Tags()["scalars"]
     )
@@ -107,19 +116,21 @@ def test_workers_do_not_change_the_numbers(tmp_path: Path) -> None:
 
 
 def test_accumulated_micro_batches_make_the_same_step(tmp_path: Path) -> None:
-    trainer, _ = run(tmp_path / "a", steps=1, optimiser={"lr": 0.02}, clip=0.0)
+    trainer, _ = run(tmp_path / "a", steps=1, optimiser={"lr": 0.02}, clip=0.0, log_every=1)
     regression_batches = trainer.batches
 
     class Halves:
         def batch(self, index: int, rank: int, ranks: int) -> Any:
             return regression_batches.batch(index // 2, index % 2, 2)
 
-    settings = {**SETTINGS, "steps": 1, "optimiser": {"lr": 0.02}, "clip": 0.0, "accumulation": 2}
+    settings = {**SETTINGS, "steps": 1, "optimiser": {"lr": 0.02}, "clip": 0.0, "accumulation": 2, "log_every": 1}
     other = regression.build(tmp_path / "b", settings)
     other.batches = Halves()
     other.run()
     expected = weights(trainer)
     assert all(torch.allclose(value, expected[name], atol=1e-7) for name, value in weights(other).items())
+    norms = [curve(folder, "train/gradient_norm")[1] for folder in (tmp_path / "a", tmp_path / "b")]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-5)  # AdamW's first step is the same for any multiple
 
 
 @pytest.mark.parametrize("extra", [{}, {"accumulation": 2}], ids=["plain", "accumulated"])

@@ -19,12 +19,12 @@ MODEL = Path(__file__).resolve().parent.parent.parent / "models" / "unitalking_e
 SENTENCES = ("Good morning.", "The train leaves at nine.", "How are you?", "Bring the red book.", "It rains.")
 
 
-def clip(number: int, frames: int, *, speakers: int = 2, context_dim: int = 0) -> CachedClip:
+def clip(number: int, frames: int, *, speakers: int = 2, context_dim: int = 0, side: int = 4) -> CachedClip:
     """Clip `number`; without a picture where `frames` is 0."""
     generator = torch.Generator().manual_seed(number)
     speech = SENTENCES[number % len(SENTENCES)]
     length = timeline.audio_latents(frames or 17, TINY.fps, TINY.sample_rate, TINY.samples_per_latent)
-    grid = (TINY.in_dim, timeline.video_latents(frames), 4, 4)
+    grid = (TINY.in_dim, timeline.video_latents(frames), side, side)
     context = torch.randn(len(speech), context_dim, generator=generator) if context_dim else None
     return CachedClip(
         key=f"clip-{number:03d}",
