@@ -5,6 +5,7 @@ B clips, C latent channels, F frames, L latent frames, H W pixels, h w latent ce
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ..codec.video_vae import VideoVAE, VideoVAEConfig
 from ..synthetic import SyntheticClips, SyntheticConfig
 from .codec_samples import save_contact_sheet
 from .frames import FrameBatch, FrameBatches, FrameSettings, KeptPictures, first_frames
+from .matrices import is_inner_matrix, keep_as_matrices, plain_tensors
 from .objective import Losses, Objective
 from .part_files import Measurements, load_part, save_part
 from .processes import make_accelerator
@@ -74,15 +76,25 @@ class Recipe:
 
 
 class VideoVAEObjective(Objective):
-    """Errors of the decoded pictures, with more weight on edges and the mouth, and the KL of the latents."""
+    """Errors of the decoded pictures, with more weight on edges and the mouth, and the KL of the latents.
 
-    def __init__(self, config: VideoVAEConfig, loss: VideoVAELoss) -> None:
+    Args:
+        config: of the VAE.
+        loss: its weights.
+        start: tensors to start from, under the codec's names.
+    """
+
+    def __init__(self, config: VideoVAEConfig, loss: VideoVAELoss, start: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
         self.loss = loss
         self.vae = VideoVAE(config)
-        for module in self.vae.modules():
-            if isinstance(module, nn.Conv2d):
-                module.to(memory_format=torch.channels_last)  # faster on CPUs, the same numbers
+        if start is not None:
+            self.vae.load_state_dict(start)
+        keep_as_matrices(self.vae)
+
+    def is_matrix(self, name: str, parameter: nn.Parameter) -> bool:
+        """All filters but those of the first and last convolutions."""
+        return is_inner_matrix(name, parameter)
 
     def forward(self, batch: FrameBatch, party: str = "model") -> Losses:
         """Losses of clips, each (B,)."""
@@ -102,6 +114,10 @@ class VideoVAEObjective(Objective):
         }
         total = sum(getattr(self.loss, name) * value for name, value in parts.items())
         return Losses(total, parts)
+
+    def export(self) -> dict[str, Tensor]:
+        """The VAE's tensors under the codec's names; fp32 on the CPU."""
+        return plain_tensors(self.vae)
 
 
 def pictures(frames: Tensor) -> Tensor:
@@ -142,10 +158,8 @@ def build(recipe: Recipe) -> Trainer:
     """
     set_seed(recipe.trainer.seed)
     accelerator = make_accelerator(recipe.trainer)
-    objective = VideoVAEObjective(recipe.vae, recipe.loss)
-    if recipe.start:
-        _, tensors = load_part(Path(recipe.start), "video_vae", VideoVAEConfig)
-        objective.vae.load_state_dict(tensors)
+    start = load_part(Path(recipe.start), "video_vae", VideoVAEConfig)[1] if recipe.start else None
+    objective = VideoVAEObjective(recipe.vae, recipe.loss, start)
     clips = KeptPictures(SyntheticClips(recipe.data), recipe.frames.kept)
     size = recipe.trainer.samples_per_batch(accelerator.num_processes)
     batches = FrameBatches(clips, recipe.frames, size, recipe.trainer.seed, recipe.vae.latent_channels)
@@ -171,4 +185,4 @@ class Samples:
         self.measurements.add(trainer, **{name: float(value.mean()) for name, value in numbers.items()})
         shown = slice(None, None, 4)
         save_contact_sheet(self.folder / "samples" / f"{step:07d}.png", frames[:, :, shown], decoded[:, :, shown])
-        save_part(self.folder / PART_FILE, "video_vae", self.recipe.vae, vae.state_dict(), step)
+        save_part(self.folder / PART_FILE, "video_vae", self.recipe.vae, trainer.inner.export(), step)

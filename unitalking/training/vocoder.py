@@ -2,8 +2,8 @@
 
 B clips, S samples, M mels, F frames (S = F * hop).
 
-What is trained keeps the codec's names, but each convolution has weight norm and each activation a gradient of its own
-(`activation`); `export` fuses the one and drops the other.
+What is trained computes what the codec's vocoder does, but its filters are matrices (`matrices`), and its activations
+have a gradient written by hand (`activation`); `export` gives the codec's own tensors.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from pathlib import Path
 import torch
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 
 from ..codec.audio_vae import AudioVAE
 from ..codec.mel import MEL_16K, MelConfig, MelSpectrogram
-from ..codec.vocoder import Vocoder, VocoderConfig, fuse_weight_norm
+from ..codec.vocoder import Vocoder, VocoderConfig
 from ..synthetic import SyntheticClips, SyntheticConfig
 from . import audio_vae
 from .activation import replace_activations
@@ -32,6 +31,7 @@ from .discriminators import (
     discriminator_loss,
     feature_loss,
 )
+from .matrices import is_inner_matrix, keep_as_matrices, plain_tensors
 from .objective import Losses, Objective
 from .part_files import Measurements, load_part, save_part
 from .processes import make_accelerator
@@ -140,16 +140,18 @@ class VocoderObjective(Objective):
         self.parties = (GENERATOR,) if recipe.gan is None else (DISCRIMINATOR, GENERATOR)
 
     def prepare(self) -> None:
-        """Weight norm and fast activations, once the weights to start from are in place."""
-        for module in list(self.vocoder.modules()):
-            if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-                weight_norm(module)
+        """Filters as matrices and fast activations, once the weights to start from are in place."""
+        keep_as_matrices(self.vocoder)
         replace_activations(self.vocoder, self.recipe.compiled)
 
     def trained(self, party: str) -> Iterator[tuple[str, nn.Parameter]]:
         """The vocoder's parameters, or the judges'."""
         prefix = "vocoder." if party == GENERATOR else "judges."
         return ((name, value) for name, value in self.named_parameters() if name.startswith(prefix))
+
+    def is_matrix(self, name: str, parameter: nn.Parameter) -> bool:
+        """All filters of the vocoder but those of the first and last convolutions."""
+        return name.startswith("vocoder.") and is_inner_matrix(name, parameter)
 
     def train(self, mode: bool = True) -> VocoderObjective:
         """The audio VAE stays as it is."""
@@ -205,18 +207,17 @@ class VocoderObjective(Objective):
     def _adversarial(
         self, made: Tensor, real: Tensor, total: Tensor, parts: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.no_grad():
-            wanted = self.judges(real)
-        got = self.judges(made)
+        self.judges.requires_grad_(False)  # only what they pass on is needed
+        wanted, got = self.judges(real), self.judges(made)
+        self.judges.requires_grad_(True)
         adversarial, features = adversarial_loss(got), feature_loss(wanted, got)
         gan = self.recipe.gan
         total = total + gan.adversarial * adversarial + gan.features * features
         return total, {**parts, "adversarial": adversarial, "features": features}
 
     def export(self) -> dict[str, Tensor]:
-        """The vocoder's tensors with weight norm fused, under the codec's names; fp32 on the CPU."""
-        state = {name: value.detach().float().cpu() for name, value in self.vocoder.state_dict().items()}
-        return {name: value.clone() for name, value in fuse_weight_norm(state).items()}
+        """The vocoder's tensors under the codec's names; fp32 on the CPU."""
+        return plain_tensors(self.vocoder)
 
 
 def run(recipe: Recipe) -> Path:
