@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from .clips import SyntheticClips, SyntheticConfig
-from .dataset import DatasetError, write_shards
+from .dataset import SHARD_CLIPS, DatasetError, write_shards
 from .espeak import MissingEspeakError
 from .sentences import SPLITS
 from .sheet import contact_sheet
@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--shortest", type=float, default=default.shortest_s, help="seconds, at least 1")
     result.add_argument("--longest", type=float, default=default.longest_s, help="seconds")
     result.add_argument("--workers", type=int, default=1, help="processes")
+    result.add_argument("--shard-clips", type=int, default=SHARD_CLIPS, help="clips per shard")
     result.add_argument("--sheet", action="store_true", help=f"only draw OUT/sheet.png of {SHEET_ROWS} random clips")
     return result
 
@@ -60,7 +61,7 @@ def main() -> int:
             print(given.out / "sheet.png")
             return 0
         kept = None
-        for done, total in write_shards(given.out, config, given.workers):
+        for done, total in write_shards(given.out, config, given.workers, given.shard_clips):
             kept = done if kept is None else kept
             rate = (done - kept) / (time.monotonic() - started)
             print(f"{done} of {total} clips, {rate:.1f} per second", flush=True)

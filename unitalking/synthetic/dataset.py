@@ -12,7 +12,7 @@ import multiprocessing
 import tarfile
 import wave
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import av
@@ -31,29 +31,45 @@ class DatasetError(Exception):
     """The folder holds something else than what is asked for."""
 
 
-def write_shards(folder: Path, config: SyntheticConfig, workers: int) -> Iterator[tuple[int, int]]:
+@dataclass(frozen=True)
+class _Shard:
+    """The clips from `first` on, `count` of them."""
+
+    config: SyntheticConfig
+    path: Path
+    first: int
+    count: int
+
+
+def write_shards(
+    folder: Path, config: SyntheticConfig, workers: int, shard_clips: int = SHARD_CLIPS
+) -> Iterator[tuple[int, int]]:
     """Writes every shard that is not there yet; one that was written to its end is kept.
 
     Args:
         folder: made if missing.
         config: of the clips.
         workers: processes, at least 1.
+        shard_clips: clips per shard.
 
     Yields:
         clips done and clips in all, after each shard.
 
     Raises:
         DatasetError: the folder holds the clips of another config.
-        ValueError: `workers` below 1.
+        ValueError: `workers` or `shard_clips` below 1.
     """
-    if workers < 1:
-        raise ValueError(f"workers: got {workers}, expected at least 1.")
-    _claim(folder, config)
-    shards = range(0, config.clips, SHARD_CLIPS)
-    missing = [(folder, config, first) for first in shards if not _path(folder, first).exists()]
-    done = config.clips - sum(min(SHARD_CLIPS, config.clips - first) for _, _, first in missing)
+    if workers < 1 or shard_clips < 1:
+        raise ValueError(f"workers, shard_clips: got {workers} and {shard_clips}, expected at least 1.")
+    _claim(folder, config, shard_clips)
+    shards = [
+        _Shard(config, folder / f"clips-{number:06d}.tar", first, min(shard_clips, config.clips - first))
+        for number, first in enumerate(range(0, config.clips, shard_clips))
+    ]
+    missing = [shard for shard in shards if not shard.path.exists()]
+    done = config.clips - sum(shard.count for shard in missing)
     yield done, config.clips
-    # A fresh process each: forking one that runs torch's threads may hang.
+    # Fresh processes: forking one that runs torch's threads may hang.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for count in pool.imap_unordered(_write_shard, missing):
             done += count
@@ -105,31 +121,24 @@ def _lossless(frames: np.ndarray, fps: int) -> bytes:
     return file.getvalue()
 
 
-def _write_shard(task: tuple[Path, SyntheticConfig, int]) -> int:
-    folder, config, first = task
+def _write_shard(shard: _Shard) -> int:
     torch.set_num_threads(1)
-    clips = SyntheticClips(config)
-    numbers = range(first, min(first + SHARD_CLIPS, config.clips))
-    path = _path(folder, first)
-    unfinished = path.with_suffix(".part")
-    with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as shard:
-        for number in numbers:
-            for ending, data in encoded(clips.clip(number), config.fps).items():
+    clips = SyntheticClips(shard.config)
+    unfinished = shard.path.with_suffix(".part")
+    with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as file:
+        for number in range(shard.first, shard.first + shard.count):
+            for ending, data in encoded(clips.clip(number), shard.config.fps).items():
                 member = tarfile.TarInfo(f"{number:08d}.{ending}")
                 member.size = len(data)
-                shard.addfile(member, io.BytesIO(data))
-    unfinished.replace(path)
-    return len(numbers)
+                file.addfile(member, io.BytesIO(data))
+    unfinished.replace(shard.path)
+    return shard.count
 
 
-def _path(folder: Path, first: int) -> Path:
-    return folder / f"clips-{first // SHARD_CLIPS:06d}.tar"
-
-
-def _claim(folder: Path, config: SyntheticConfig) -> None:
+def _claim(folder: Path, config: SyntheticConfig, shard_clips: int) -> None:
     """Writes down what the folder is, or finds it to be the same."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"version": VERSION, **asdict(config)}, indent=2) + "\n"
+    text = json.dumps({"version": VERSION, "shard_clips": shard_clips, **asdict(config)}, indent=2) + "\n"
     path = folder / _CONFIG
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise DatasetError(

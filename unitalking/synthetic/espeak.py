@@ -114,11 +114,12 @@ class Espeak:
             shutil.copyfile(path, target / "lang" / _LANGUAGES / path.name.lower())
         shutil.copytree(source / "voices" / "!v", target / "voices" / "!v")
         self._data = target
+        self._variants = sorted(path.name for path in (target / "voices" / "!v").iterdir())
         self._lock = threading.Lock()
 
     def variants(self) -> list[str]:
         """The voice variants that this espeak-ng has."""
-        return sorted(path.name for path in (self._data / "voices" / "!v").iterdir())
+        return list(self._variants)
 
     def speak(self, text: str, accent: str, variant: str, *, pitch: int, pitch_range: int, rate: int) -> Utterance:
         """Says a text.
@@ -134,6 +135,9 @@ class Espeak:
             MissingEspeakError: the library could not be started.
             ValueError: no such accent or variant.
         """
+        # espeak-ng itself falls back to another voice without a word.
+        if variant not in self._variants or not (self._data / "lang" / _LANGUAGES / accent).is_file():
+            raise ValueError(f"espeak-ng has no voice {accent}+{variant}.")
         with self._lock:
             library = ctypes.CDLL(self._library)
             try:

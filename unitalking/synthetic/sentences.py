@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from .draws import number
-from .vocabulary import FOLDER, Vocabulary, words
+from .vocabulary import Vocabulary, templates, words
 
 SPLITS = ("train", "held_out")
 # One sentence in this many is held out.
@@ -69,8 +69,7 @@ def _string(generator: random.Random, vocabulary: Vocabulary, length: int) -> st
 
 @lru_cache(maxsize=1)
 def _templates_by_length() -> dict[int, list[str]]:
-    templates: dict[int, list[str]] = {}
-    for line in (FOLDER / "templates.txt").read_text(encoding="utf-8").splitlines():
-        if line:
-            templates.setdefault(len(line.split()), []).append(line)
-    return templates
+    by_length: dict[int, list[str]] = {}
+    for template in templates():
+        by_length.setdefault(len(template.split()), []).append(template)
+    return by_length

@@ -115,11 +115,12 @@ def _samples(wave: np.ndarray, speech: int, sample_rate: int, lead_s: float) -> 
     sound = torch.from_numpy(wave.astype(np.float32)) / 32768
     fade = round(FADE_S * SAMPLE_RATE)
     sound[-fade:] *= torch.linspace(1, 0, fade)
-    sound = sound * (LEVEL / sound[:speech].square().mean().sqrt())
-    lead = torch.zeros(round(lead_s * sample_rate))
-    sound = torch.cat([lead, _resampler(sample_rate)(sound)])
+    sound = _resampler(sample_rate)(sound)
+    # The level is that of the frequencies which are left.
+    sound = sound * (LEVEL / sound[: round(speech * sample_rate / SAMPLE_RATE)].square().mean().sqrt())
     peak = sound.abs().max()
     sound = sound * (0.99 / peak) if peak > 0.99 else sound
+    sound = torch.cat([torch.zeros(round(lead_s * sample_rate)), sound])
     return (sound * 32768).round() / 32768
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from .draws import number
@@ -42,7 +43,7 @@ class Vocabulary:
     all: tuple[str, ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def words(kind: str) -> Vocabulary:
     """The words of a kind: "open" (all that training may say), "common" (the 1,000 most usual) or "unseen".
 
@@ -51,21 +52,35 @@ def words(kind: str) -> Vocabulary:
     """
     common = frozenset(_read("common"))
     forms: dict[str, set[str]] = {slot: set() for slot in Vocabulary.__dataclass_fields__}
-    everything = {word for entry in _entries() for word in entry.values()}
-    unseen = {word for entry in _entries() if _is_unseen(entry, common) for word in entry.values()}
-    allowed = {"open": (everything | common) - unseen, "common": set(common), "unseen": unseen - common}[kind]
+    everything = common.union(*(entry.values() for entry in _entries()))
+    always = {word.lower() for word in common.union(_fixed())}
+    # In small letters: Grant and to grant sound alike.
+    held = {word.lower() for entry in _entries() if _is_unseen(entry, always) for word in entry.values()} - always
+    unseen = {word for word in everything if word.lower() in held}
+    allowed = {"open": everything - unseen, "common": common, "unseen": unseen}[kind]
     for entry in _entries():
         for slot, word in entry.items():
             if word in allowed:
                 forms[slot].add(word)
-    forms["all"] = allowed
+    forms["all"] = set(allowed)
     return Vocabulary(**{slot: tuple(sorted(found)) for slot, found in forms.items()})
 
 
-def _is_unseen(entry: dict[str, str], common: frozenset[str]) -> bool:
-    """Small words ("all" alone: can't, below, sixth) and usual ones are always seen."""
+def templates() -> list[str]:
+    """The natural sentences, with slots as in `{noun}`."""
+    return [line for line in (FOLDER / "templates.txt").read_text(encoding="utf-8").splitlines() if line]
+
+
+def _fixed() -> set[str]:
+    """The words that templates bring themselves."""
+    return set(re.findall(r"[A-Za-z']+", re.sub(r"\{\w+\}", " ", " ".join(templates()))))
+
+
+def _is_unseen(entry: dict[str, str], always: set[str]) -> bool:
+    """Small words ("all" alone: can't, below, sixth) are always seen, as is an entry with a word of `always`."""
     first = next(iter(entry.values()))
-    return set(entry) != {"all"} and common.isdisjoint(entry.values()) and number("word", first) % HELD_OUT_SHARE == 0
+    usual = not always.isdisjoint(word.lower() for word in entry.values())
+    return set(entry) != {"all"} and not usual and number("word", first) % HELD_OUT_SHARE == 0
 
 
 @lru_cache(maxsize=1)
@@ -89,7 +104,8 @@ def _verb_forms(forms: list[str]) -> dict[str, str]:
     base = forms[0]
     past = forms[1] if len(forms) > 1 else _with_ed(base)
     participle = forms[2] if len(forms) > 2 else past
-    return {"verb": base, "verbs": _with_s(base), "past": past, "participle": participle, "doing": _with_ing(base)}
+    third = base + "es" if base.endswith("o") else _with_s(base)
+    return {"verb": base, "verbs": third, "past": past, "participle": participle, "doing": _with_ing(base)}
 
 
 def _noun_forms(forms: list[str]) -> dict[str, str]:

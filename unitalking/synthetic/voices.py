@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .draws import between, draw
 
 ACCENT = "en-us"
-# At this setting the lengths of 400 sentences are on average what `speech_timing` expects (at 170 they are 12 % shorter).
+# At this setting 400 sentences are on average as long as `speech_timing` expects; at 170 they are 12 % shorter.
 RATE_WPM = 152
 RATE_SPREAD = 0.06
 RANGE_LIMITS = (35, 65)
