@@ -51,11 +51,12 @@ def test_reference_is_what_encode_voice_reference_makes(name: str, pack: Callabl
     torch.testing.assert_close(cached, voice.latents[0].float(), rtol=0, atol=1e-4)
 
 
-def model_without_picture_codec(path: Path) -> tuple[Path, UniTalkingConfig]:
-    """The embedded model's file for a video VAE of 16 channels that it does not carry."""
-    tensors = {name: value for name, value in load_file(MODEL).items() if not name.startswith("video_vae.")}
-    config = read_model(load_file(MODEL), None, "model").config
-    config = replace(config, video_vae=None, in_dim=16, out_dim=16, video_stride=(4, 8, 8))
+def embedded_model(path: Path, **changes: Any) -> tuple[Path, UniTalkingConfig]:
+    """The embedded model's file with another config; parts that it has as None are left out."""
+    fields = {"video_vae": "video_vae.", "text_encoder": "text_encoder."}
+    gone = tuple(prefix for field, prefix in fields.items() if field in changes)
+    tensors = {name: value for name, value in load_file(MODEL).items() if not name.startswith(gone)}
+    config = replace(read_model(load_file(MODEL), None, "model").config, **changes)
     text, tensors["unitalking.config"] = config_tensors(config)
     save_file(tensors, path, metadata={"unitalking": text})
     return path, config
@@ -85,7 +86,8 @@ def test_a_host_vae_encodes_as_in_comfyui(comfy_imports: Path, tmp_path: Path) -
     frames = clip_files.pictures(9, 64, 64)
     clip_files.write_video(tmp_path / "clips" / "a.mkv", frames, clip_files.tone(9 / 24))
     (tmp_path / "clips" / "a.txt").write_text("Hello.")
-    model, _ = model_without_picture_codec(tmp_path / "model.safetensors")
+    strides = {"in_dim": 16, "out_dim": 16, "video_stride": (4, 8, 8)}
+    model, _ = embedded_model(tmp_path / "model.safetensors", video_vae=None, **strides)
     wan = random_wan_vae(tmp_path / "vae.safetensors")
     options = ["--comfyui", str(comfy_imports), "--vae", str(tmp_path / "vae.safetensors"), "--dtype", "float32"]
     arguments = [str(tmp_path / "clips"), str(tmp_path / "set"), "--model", str(model), "--size", "64x64", *options]
@@ -119,12 +121,25 @@ def test_a_host_text_encoder_embeds_as_text_prompt_does(
         value.normal_(std=0.03, generator=generator)
     path = tmp_path / "t5.safetensors"
     save_file({name: value.contiguous() for name, value in t5.transformer.state_dict().items()}, path)
-    config = UniTalkingConfig(text_dim=768, text_len=128)
+    model, config = embedded_model(tmp_path / "m.safetensors", text_encoder=None, text_dim=768, text_len=128)
     encode, info = HostEncoders(str(comfy_imports), "cpu").text(str(path), "stable_audio", config)
     clip = sd.load_clip(ckpt_paths=[str(path)], clip_type=sd.CLIPType.STABLE_AUDIO)
     for prompt in ("a (woman:1.5) <S>Hello there.<E>", "", "word " * 300):
         expected = pack("nodes.conditioning").encode_text(clip, prompt, config, "prompt", [])[0][0][0]
         torch.testing.assert_close(encode(prompt), expected.float(), rtol=0, atol=1e-6)
     assert len(info.fingerprint) == 64
+    clip_files = training_helper("clip_files")
+    clip_files.write_sound(tmp_path / "clips" / "a.wav", clip_files.tone(1.0))
+    (tmp_path / "clips" / "a.txt").write_text("Hello there.")
+    options = ["--comfyui", str(comfy_imports), "--text-encoder", str(path), "--text-encoder-type", "stable_audio"]
+    arguments = [str(tmp_path / "clips"), str(tmp_path / "set"), "--model", str(model), "--audio-only", *options]
+    prepare(settings_of(parser().parse_args([*arguments, "--dtype", "float32"])), tmp_path / "set")
+    shards = Shards(tmp_path / "set")
+    for cached, prompt in ((shards.read(0).context, shards.read(0).prompt), (shards.empty_context, "")):
+        whole = encode(prompt)
+        torch.testing.assert_close(cached, whole[: len(cached)], rtol=0, atol=1e-6)
+        assert 0 < len(cached) < len(whole)
+        assert not whole[len(cached) :].any()
+    assert shards.info.text_encoder == info
     with pytest.raises(ValueError, match="makes embeddings of 768 numbers, the model takes 4096"):
         HostEncoders(str(comfy_imports), "cpu").text(str(path), "stable_audio", UniTalkingConfig())

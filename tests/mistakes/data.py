@@ -100,10 +100,10 @@ MISTAKES = [
         ],
     },
     {
-        "name": "pictures_chosen_by_number_not_time",
+        "name": "decoding_thought_to_begin_where_the_part_does",
         "file": "unitalking/training/prepare/media.py",
         "old": "time = number / rate if frame.pts is None else frame.pts * stream.time_base - origin",
-        "new": "time = number / rate",
+        "new": "time = start + number / rate",
         "tests": [f"{MEDIA}a_part_begins_where_it_is_said_to"],
     },
     {

@@ -27,6 +27,7 @@ from unitalking.training import shard_writer
 from unitalking.training.dataset import DataError, check_model, encoder_info
 from unitalking.training.prepare.__main__ import main, parser, settings_of
 from unitalking.training.prepare.clips import nearest_size
+from unitalking.training.prepare.encoders import EncoderFiles, load_encoders
 from unitalking.training.prepare.run import Summary, prepare
 from unitalking.training.prepare.sums import mean_colours
 from unitalking.training.shards import CachedClip, Shards
@@ -473,6 +474,25 @@ def test_a_setting_that_cannot_be_is_an_error_before_anything_is_written(
     assert main([str(folder), str(tmp_path / "set"), "--model", str(MODEL), *options]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "set").exists()
+
+
+def test_a_missing_library_is_named_before_anything_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    assert main([str(folder), str(tmp_path / "set"), "--model", str(MODEL), "--size", "64x64"]) == 1
+    assert "pip install -r requirements-train.txt" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
+def test_rows_of_zeros_after_an_embedding_are_not_stored() -> None:
+    embedded = torch.zeros(6, 4)
+    embedded[[0, 2]] = 1.5  # a row of zeros between stays
+    encoders = load_encoders(EncoderFiles(str(MODEL)), audio_only=True)
+    assert encoders.encode_text("training encodes the prompts of this model itself") is None
+    cached = replace(encoders, text=lambda prompt: embedded * len(prompt)).encode_text("ab")
+    assert torch.equal(cached, embedded[:3].half() * 2)
+    assert replace(encoders, text=lambda prompt: torch.zeros(5, 4)).encode_text("").shape == (1, 4)
 
 
 def test_the_command_says_what_it_made(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from ..dataset import ShardInfo
 from ..shard_writer import ShardWriter
 from .clips import ClipReader, RawClip, ReadSettings
 from .encoders import EncoderFiles, Encoders, load_encoders
-from .filters import Filters, FilterSettings
+from .filters import Filters, FilterSettings, library
 from .sources import SYNTHETIC, ClipSource, SkipClip
 from .sums import DataSums
 
@@ -69,6 +69,7 @@ class Preparer:
     """
 
     def __init__(self, settings: PrepareSettings, out: Path) -> None:
+        library("webdataset", "prepare")
         self.settings, self.out = settings, out
         self.encoders: Encoders = load_encoders(settings.files, audio_only=settings.read.audio_only)
         config = self.encoders.config
