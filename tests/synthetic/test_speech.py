@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from unitalking import timeline
 from unitalking.speech_timing import LEAD_S, character_times
 from unitalking.synthetic import MissingEspeakError, SyntheticClips, speech, voices
@@ -89,11 +90,15 @@ def test_speech_has_one_level_and_starts_after_its_lead(clips: SyntheticClips) -
     for index in range(12):
         spec, sound = clips.spec(index), clips.speech(index)
         start, end = (round(time * sound.sample_rate) for time in (sound.start_s, sound.end_s))
-        assert sound.samples[start:end].square().mean().sqrt().item() == pytest.approx(speech.LEVEL, rel=0.02)
+        peak = sound.samples.abs().max().item()
+        level = sound.samples[start:end].square().mean().sqrt().item()
+        # A voice with single high peaks is a little softer, so that none is cut.
+        assert level == pytest.approx(speech.LEVEL, rel=0.02) or peak == pytest.approx(0.99, abs=1e-4)
+        assert level > 0.8 * speech.LEVEL
         assert sound.start_s == spec.lead_s == pytest.approx(LEAD_S, abs=0.05)
         # The resampling filter rings for half a millisecond.
         assert sound.samples[: start - 20].abs().max() < 2e-3
-        assert sound.samples.abs().max() <= 0.99
+        assert peak < 0.9901
 
 
 def test_samples_fit_into_sixteen_bits_without_loss(clips: SyntheticClips) -> None:

@@ -41,9 +41,9 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main() -> int:
-    """Makes what the command line asks for."""
-    given = parser().parse_args()
+def main(arguments: list[str] | None = None) -> int:
+    """Makes what the command line, or a list of its words, asks for."""
+    given = parser().parse_args(arguments)
     started = time.monotonic()
     try:
         config = SyntheticConfig(

@@ -6,6 +6,7 @@ A clip is three members of a shard: `NUMBER.mkv` (pictures, lossless H.264), `NU
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import multiprocessing
@@ -69,9 +70,14 @@ def write_shards(
     missing = [shard for shard in shards if not shard.path.exists()]
     done = config.clips - sum(shard.count for shard in missing)
     yield done, config.clips
-    # Fresh processes: forking one that runs torch's threads may hang.
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for count in pool.imap_unordered(_write_shard, missing):
+    with contextlib.ExitStack() as stack:
+        if workers == 1:
+            counts = map(_write_shard, missing)
+        else:
+            # Fresh processes: forking one that runs torch's threads may hang.
+            pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(workers, torch.set_num_threads, (1,)))
+            counts = pool.imap_unordered(_write_shard, missing)
+        for count in counts:
             done += count
             yield done, config.clips
 
@@ -122,7 +128,6 @@ def _lossless(frames: np.ndarray, fps: int) -> bytes:
 
 
 def _write_shard(shard: _Shard) -> int:
-    torch.set_num_threads(1)
     clips = SyntheticClips(shard.config)
     unfinished = shard.path.with_suffix(".part")
     with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as file:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from . import hair, outlines
-from .canvas import Canvas, ellipse, lighter, mirrored, mix, placed, ribbon, smooth, darker
+from .canvas import Canvas, darker, ellipse, lighter, mirrored, mix, placed, ribbon, smooth
 from .draws import draw
 from .look import Look
 from .palette import GOLD
@@ -54,9 +54,7 @@ def draw_glasses(canvas: Canvas, look: Look) -> None:
         if look.glasses == "round":
             rim = ellipse(x, EYE_Y + 0.003, 0.068, 0.064)
         else:
-            corners = [(-0.068, -0.044), (0.0, -0.050), (0.070, -0.048), (0.066, 0.030), (0.044, 0.052), (-0.034, 0.052),
-                       (-0.062, 0.030)]  # fmt: skip
-            rim = smooth([(x + side * across, EYE_Y + 0.004 + down) for across, down in corners])
+            rim = smooth([(x + side * across, EYE_Y + 0.004 + down) for across, down in outlines.SQUARE_LENS])
         canvas.line(np.concatenate([rim, rim[:2]]), look.frame_paint, width)
         outer = x + side * 0.068
         canvas.line([(outer, EYE_Y - 0.012), (0.5 + side * head_width(look), EYE_Y - 0.014)], look.frame_paint, width)
