@@ -17,7 +17,7 @@ class Tone:
 
     samples: Tensor
     frames: Tensor
-    mouth_box: tuple[int, int, int, int] = (8, 16, 24, 28)
+    mouth_box: tuple[int, int, int, int] = (6, 16, 22, 28)
 
 
 class Tones:

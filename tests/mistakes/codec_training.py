@@ -1,0 +1,128 @@
+"""Mistakes in the training of the codecs, and in the bundle."""
+
+AUDIO = "tests/training/test_audio_vae.py::test_"
+VIDEO = "tests/training/test_video_vae.py::test_"
+VOCODER = "tests/training/test_vocoder.py::test_"
+BUNDLE = "tests/training/test_bundle.py::test_"
+
+MISTAKES = [
+    {
+        "name": "audio_vae_filters_normalised_once_and_not_in_the_forward",
+        "file": "unitalking/training/audio_vae.py",
+        "old": 'return normalise_weights({"filters.weight": weight})["filters.weight"]',
+        "new": "return weight / weight[0].numel() ** 0.5",
+        "tests": [f"{AUDIO}filters_have_norm_one_in_every_forward", f"{AUDIO}the_baked_file_is_the_trained_model"],
+    },
+    {
+        "name": "audio_vae_saved_raw",
+        "file": "unitalking/training/audio_vae.py",
+        "old": "for name, value in normalise_weights(raw).items()}",
+        "new": "for name, value in raw.items()}",
+        "tests": [f"{AUDIO}the_baked_file_is_the_trained_model"],
+    },
+    {
+        "name": "audio_vae_kl_without_the_variance",
+        "file": "unitalking/training/audio_vae.py",
+        "old": '"kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean((1, 2)),',
+        "new": '"kl": 0.5 * (mean.square() - 1 - logvar).mean((1, 2)),',
+        "tests": [f"{AUDIO}the_loss_has_its_three_terms"],
+    },
+    {
+        "name": "wave_batches_that_depend_on_the_process",
+        "file": "unitalking/training/waves.py",
+        "old": "for sample in range(rank * share, (rank + 1) * share)]",
+        "new": "for sample in range(share)]",
+        "tests": [f"{AUDIO}processes_share_a_batch_out_without_changing_it"],
+    },
+    {
+        "name": "levels_as_decibels_of_power",
+        "file": "unitalking/training/waves.py",
+        "old": "10 ** (decibels / 20)",
+        "new": "10 ** (decibels / 10)",
+        "tests": [f"{AUDIO}levels_are_changed_within_their_range_and_some_samples_are_silent"],
+    },
+    {
+        "name": "activation_gradient_without_the_repeated_ends",
+        "file": "unitalking/training/activation.py",
+        "old": "torch.where(place == length - 1, last, 0.0)",
+        "new": "0 * last",
+        "tests": [f"{VOCODER}trained_activations_are_the_codecs_with_their_gradients"],
+    },
+    {
+        "name": "activation_gradient_with_the_phases_swapped",
+        "file": "unitalking/training/activation.py",
+        "old": "even[..., 6 - q : 6 - q + length] * UP_EVEN[q] + odd[..., 5 - q : 5 - q + length] * UP_ODD[q]",
+        "new": "even[..., 6 - q : 6 - q + length] * UP_ODD[q] + odd[..., 5 - q : 5 - q + length] * UP_EVEN[q]",
+        "tests": [f"{VOCODER}trained_activations_are_the_codecs_with_their_gradients"],
+    },
+    {
+        "name": "judges_trained_on_a_vocoder_that_moves_along",
+        "file": "unitalking/training/vocoder.py",
+        "old": "            with torch.no_grad():\n                made = self.vocoder(mel).float()",
+        "new": "            made = self.vocoder(mel).float()",
+        "tests": [f"{VOCODER}each_partys_gradient_reaches_all_its_weights_and_no_others"],
+    },
+    {
+        "name": "judges_moved_with_the_vocoder",
+        "file": "unitalking/training/vocoder.py",
+        "old": 'prefix = "vocoder." if party == GENERATOR else "judges."',
+        "new": 'prefix = ("vocoder.", "judges.") if party == GENERATOR else "judges."',
+        "tests": [f"{VOCODER}each_partys_gradient_reaches_all_its_weights_and_no_others"],
+    },
+    {
+        "name": "magnitudes_with_an_endless_slope_at_silence",
+        "file": "unitalking/training/spectral.py",
+        "old": "POWER_FLOOR = 1e-9",
+        "new": "POWER_FLOOR = 0.0",
+        "tests": [f"{VOCODER}silence_gives_finite_losses_and_gradients"],
+    },
+    {
+        "name": "judges_with_an_endless_slope_at_silence",
+        "file": "unitalking/training/discriminators.py",
+        "old": "POWER_FLOOR = 1e-6",
+        "new": "POWER_FLOOR = 0.0",
+        "tests": [f"{VOCODER}silence_gives_finite_losses_and_gradients"],
+    },
+    {
+        "name": "samples_a_frame_too_early",
+        "file": "unitalking/training/vocoder.py",
+        "old": "waveform[:, edge * hop : (frames - edge) * hop]",
+        "new": "waveform[:, (edge - 1) * hop : (frames - edge - 1) * hop]",
+        "tests": [f"{VOCODER}frames_belong_to_their_samples"],
+    },
+    {
+        "name": "filters_of_a_file_with_taps_and_channels_swapped",
+        "file": "unitalking/training/matrices.py",
+        "old": "return weight.movedim(1, -1).flatten(1)",
+        "new": "return weight.flatten(1)",
+        "tests": [f"{VIDEO}the_file_holds_the_trained_model"],
+    },
+    {
+        "name": "mouth_error_over_the_whole_picture",
+        "file": "unitalking/training/video_vae.py",
+        "old": "batch.mouth.flatten(1).sum(1).clamp_min(1) * frames",
+        "new": "batch.mouth.flatten(1).numel() * frames",
+        "tests": [f"{VIDEO}the_loss_has_its_five_terms"],
+    },
+    {
+        "name": "mouth_not_mirrored_with_the_picture",
+        "file": "unitalking/training/frames.py",
+        "old": "pictures, mouth = pictures.flip(-1), mouth.flip(-1)",
+        "new": "pictures = pictures.flip(-1)",
+        "tests": [f"{VIDEO}a_mirrored_clip_has_its_mouth_mirrored"],
+    },
+    {
+        "name": "preview_colour_of_the_first_of_four_frames",
+        "file": "unitalking/training/bundle.py",
+        "old": "later = cells[:, 1:].unflatten(1, (-1, TIME_STRIDE)).mean(2)",
+        "new": "later = cells[:, 1:].unflatten(1, (-1, TIME_STRIDE))[:, :, 0]",
+        "tests": [f"{BUNDLE}the_colour_of_a_cell_is_that_of_its_own_frames"],
+    },
+    {
+        "name": "statistics_as_variances",
+        "file": "unitalking/training/bundle.py",
+        "old": "every.std(1).clamp_min(1e-4)",
+        "new": "every.var(1).clamp_min(1e-4)",
+        "tests": [f"{BUNDLE}statistics_make_latents_standard"],
+    },
+]
