@@ -36,10 +36,10 @@ def batches(size: int = 4, settings: FrameSettings = SETTINGS) -> FrameBatches:
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_a_batch_is_overfitted_in_a_few_steps(kind: str) -> None:
     trained, batch = objective(), batches().batch(0, 0, 1)
-    optimisers = build_optimisers(trained, "model", OptimiserSettings(kind=kind, lr=5e-3, matrix_lr=0.05))
+    optimisers = build_optimisers(trained, "model", OptimiserSettings(kind=kind, lr=1e-2, matrix_lr=0.05))
     assert len(optimisers) == (1 if kind == "adamw" else 2)
     errors = []
-    for _ in range(40):
+    for _ in range(60):
         losses = trained(batch)
         for optimiser in optimisers:
             optimiser.zero_grad()
