@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 import torch
@@ -111,3 +112,17 @@ def test_a_number_outside_the_set_is_refused(clips: SyntheticClips, index: int) 
 def test_a_wrong_config_is_refused_with_the_reason(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SyntheticConfig(**{"clips": 10, **wrong})
+
+
+def test_the_mouth_opens_with_the_vowels(clips: SyntheticClips) -> None:
+    during, after = [], []
+    for index in range(6):
+        clip = clips.clip(index)
+        for (start, symbol), (end, _) in pairwise(clip.phonemes):
+            if symbol in ("A:", "0", "a", "aI", "E", "V") and end - start > 0.07:
+                frame = round((start + 0.45 * (end - start)) * clips.config.fps)
+                during.append(clip.openness[frame].item())
+                after += clip.openness[frame + 4 : frame + 5].tolist()
+    assert len(during) > 5
+    assert sum(during) / len(during) > 0.45
+    assert sum(during) / len(during) > sum(after) / len(after) + 0.15

@@ -26,6 +26,15 @@ def draw_behind(canvas: Canvas, look: Look) -> None:
     elif look.hair == "ponytail":
         tail = smooth(placed(outlines.PONYTAIL, 1 if look.slant > 0 else -1))
         canvas.fill(tail, darker(look.hair_paint, 0.15), BEHIND)
+        canvas.blob(
+            0.5 + (0.27 if look.slant > 0 else -0.27),
+            0.34,
+            0.05,
+            0.22,
+            lighter(look.hair_paint, 0.3),
+            0.35,
+            canvas.mask(tail),
+        )
     elif look.hair == "bun":
         canvas.fill(smooth(mirrored(outlines.BUN_HALF)), darker(look.hair_paint, 0.12), BEHIND)
         canvas.blob(0.47, 0.07, 0.05, 0.035, lighter(look.hair_paint, 0.4), 0.5)
@@ -77,7 +86,7 @@ def _cap(canvas: Canvas, look: Look, head: Image.Image) -> None:
         canvas.image.paste((*mix(color, look.skin_color, 0.18), FRONT), (0, 0), mask)
         canvas.blob(0.45, 0.215, 0.09, 0.035, lighter(color, 0.5), 0.4, mask)
         return
-    canvas.blob(0.5, 0.315, 0.19, 0.07, look.skin_shadow, 0.5, head)
+    canvas.blob(0.5, 0.295, 0.20, 0.07, look.skin_shadow, 0.4, head)
     crown = outlines.CROWN_HALF
     outer = smooth(placed([(-x, y) for x, y in reversed(crown[1:])] + crown), closed=False)
     outline = np.concatenate([outer, hairline])
@@ -118,7 +127,7 @@ def _tufts(canvas: Canvas, look: Look, head: Image.Image) -> None:
 
 def _curtains(canvas: Canvas, look: Look, head: Image.Image) -> None:
     color = look.hair_paint
-    canvas.blob(0.5, 0.275, 0.17, 0.08, look.skin_shadow, 0.5, head)
+    canvas.blob(0.5, 0.250, 0.17, 0.07, look.skin_shadow, 0.4, head)
     for side in (-1, 1):
         canvas.blob(0.5 + side * 0.19, 0.46, 0.05, 0.20, look.skin_shadow, 0.45, head)
     for side in (-1, 1):
