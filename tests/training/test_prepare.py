@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from clip_files import RATE, pictures, tone, write_sound, write_video
 from safetensors.torch import load_file, save_file
 
 from unitalking import timeline
 from unitalking.checkpoint.files import config_tensors, read_model
 from unitalking.checkpoint.parts import build_part
+from unitalking.mapping import to_mapping
 from unitalking.prompt import compose_prompt
 from unitalking.training import shard_writer
 from unitalking.training.dataset import DataError, check_model, encoder_info
@@ -434,6 +436,29 @@ def test_parts_may_come_from_other_files_of_the_same_rates(folder: Path, tmp_pat
     other = without("nothing", tmp_path / "other.safetensors", hop=128)
     with pytest.raises(ValueError, match=r"other\.safetensors: its audio_vae is for another model \(hop 128"):
         run(folder, tmp_path / "c", "--audio-codec", str(other))
+
+
+def write_recipe(path: Path, **model: object) -> Path:
+    """A recipe of a model that does not exist yet."""
+    trainer = {"steps": 1, "batch_size": 1}
+    recipe = {"kind": "flow", "data": "d", "folder": "r", "tasks": {"tts": {"weight": 1}}, "trainer": trainer}
+    path.write_text(yaml.safe_dump(recipe | {"model": model}))
+    return path
+
+
+def test_a_recipe_says_what_a_data_set_is_for(folder: Path, tmp_path: Path) -> None:
+    """As the file that it starts from, or as the config of a fresh model with the codecs of a bundle."""
+    config = to_mapping(read_model(load_file(MODEL), None, "model").config)
+    fresh = {**config, "dim": 48, "video_vae": None, "audio_codec": None}
+    run(folder, tmp_path / "file")
+    for name, model in (("start", {"start": str(MODEL)}), ("fresh", {"config": fresh, "codecs": str(MODEL)})):
+        run(folder, tmp_path / name, model=write_recipe(tmp_path / f"{name}.yaml", **model))
+        assert contents(tmp_path / name) == contents(tmp_path / "file")
+    bare = write_recipe(tmp_path / "bare.yaml", config=fresh)
+    with pytest.raises(ValueError, match="recipe's model has no codecs: give --video-vae FILE"):
+        run(folder, tmp_path / "bare", model=bare)
+    with pytest.raises(RuntimeError, match=r"nothing: no such recipe"):
+        run(folder, tmp_path / "none", model=Path("nothing"))
 
 
 @pytest.mark.parametrize(

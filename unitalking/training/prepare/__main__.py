@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...config import UniTalkingConfig
 from .clips import ReadSettings
-from .encoders import DTYPES, EncoderFiles, read_model_config
+from .encoders import DTYPES, EncoderFiles, model_of
 from .filters import FilterSettings
 from .run import SKIPPED, Summary, prepare
 from .unit import STAGES, PrepareSettings
@@ -28,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("source", help="folder of clips with a .txt or .json beside each, .jsonl or .csv, synthetic:")
     command.add_argument("out", type=Path, help="folder of the data set")
-    command.add_argument("--model", required=True, help="the model that will be trained (a UniTalking .safetensors)")
+    command.add_argument(
+        "--model", required=True, help="what will be trained: a UniTalking .safetensors file, or a recipe"
+    )
     add = command.add_argument_group("clips").add_argument
     add("--size", action="append", metavar="WxH", help="pixels; several: the nearest in shape (default: the model's)")
     add("--longest", type=float, metavar="S", help="longest clip, seconds (default: the model's)")
@@ -71,7 +73,7 @@ def settings_of(given: argparse.Namespace) -> PrepareSettings:
         ValueError: a size that the model cannot have, or a number out of range.
     """
     files = {name: getattr(given, name) for name in EncoderFiles.__dataclass_fields__}
-    config = read_model_config(given.model)
+    config, _ = model_of(given.model)
     least = {"shard_clips": 1, "workers": 1, "threads": 1, "references": 0, "shard_mb": 0.001, "shortest": 0.0}
     wrong = [name for name, value in least.items() if getattr(given, name) < value]
     if wrong:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,9 +15,11 @@ from ...checkpoint.files import CONFIG_TENSOR, METADATA_KEY, CheckpointError, lo
 from ...checkpoint.layouts import describe
 from ...checkpoint.parts import build_part
 from ...config import UniTalkingConfig
+from ...mapping import from_mapping
 from ...prompt import compose_prompt
 from ..dataset import EncoderInfo, encoder_info
 from ..shards import CachedClip
+from ..start import ModelSettings
 from .clips import RawClip
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -28,7 +30,8 @@ class EncoderFiles:
     """Where the encoders come from.
 
     Attributes:
-        model: the model that the data set is for: its config, and the parts that it carries.
+        model: the model that the data set is for: a UniTalking file with the parts that it carries, or a recipe, whose
+            `model` says what it is and which file has its codecs.
         video_vae, audio_codec: UniTalking files that hold these parts, where the model does not.
         comfyui: folder of ComfyUI, whose own classes load the next two.
         vae, text_encoder: files for ComfyUI's classes, where nothing of ours holds these parts.
@@ -129,7 +132,7 @@ def load_encoders(files: EncoderFiles, *, audio_only: bool) -> Encoders:
         ValueError: a part that no file was given for.
     """
     device = torch.device(files.device)
-    config = read_model_config(files.model)
+    config, carrier = model_of(files.model)
     host = None
     if files.comfyui:
         from .host_encoders import HostEncoders
@@ -141,9 +144,9 @@ def load_encoders(files: EncoderFiles, *, audio_only: bool) -> Encoders:
         if host is not None and files.vae:
             video, infos["video_codec"] = host.video(files.vae, config.in_dim)
         else:
-            module, infos["video_codec"] = _load_part(config, "video_vae", files.video_vae or files.model, device)
+            module, infos["video_codec"] = _load_part(config, "video_vae", files.video_vae or carrier, device)
             video = module.encode
-    codec, infos["audio_codec"] = _load_part(config, "audio_vae", files.audio_codec or files.model, device)
+    codec, infos["audio_codec"] = _load_part(config, "audio_vae", files.audio_codec or carrier, device)
     text = None
     if config.text_encoder is None:
         if host is None or not files.text_encoder:
@@ -153,6 +156,29 @@ def load_encoders(files: EncoderFiles, *, audio_only: bool) -> Encoders:
             )
         text, infos["text_encoder"] = host.text(files.text_encoder, files.text_encoder_type, config)
     return Encoders(config, video, codec.encode, text, infos, device, DTYPES[files.dtype])
+
+
+def model_of(path: str) -> tuple[UniTalkingConfig, str]:
+    """The config that `EncoderFiles.model` stands for, and the file that carries its parts, "" if none does.
+
+    Raises:
+        CheckpointError: not a file of ours.
+        TrainingError, ValueError: a recipe that cannot be used.
+    """
+    if Path(path).suffix == ".safetensors" or (Path(path).is_file() and Path(path).suffix not in (".yaml", ".yml")):
+        return read_model_config(path), path
+    from ..recipe import load_recipe
+
+    settings = getattr(load_recipe(path)[1], "model", None)
+    if not isinstance(settings, ModelSettings):
+        raise ValueError(f"--model {path}: a recipe that trains no model on cached latents.")
+    if settings.start:
+        return read_model_config(settings.start), settings.start
+    config = from_mapping(UniTalkingConfig, settings.config or {}, "model.config")
+    if settings.codecs:
+        described = read_model_config(settings.codecs)
+        config = replace(config, video_vae=described.video_vae, audio_codec=described.audio_codec)
+    return config, settings.codecs
 
 
 def read_model_config(path: str) -> UniTalkingConfig:
@@ -177,6 +203,8 @@ _OPTIONS = {"video_vae": "--video-vae FILE, or --comfyui FOLDER --vae FILE", "au
 def _load_part(config: UniTalkingConfig, part: str, path: str, device: torch.device) -> tuple[nn.Module, EncoderInfo]:
     """A part of a UniTalking file, checked against the model that the data set is for."""
     name = Path(path).name
+    if not path:
+        raise ValueError(f"the recipe's model has no codecs: give {_OPTIONS[part]}.")
     tensors, metadata, _ = _read_some(path, (f"{part}.", CONFIG_TENSOR))
     if not any(key.startswith(f"{part}.") for key in tensors):
         raise ValueError(f"{name} carries no {part}.* tensors: give {_OPTIONS[part]}.")
