@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tarfile
@@ -41,7 +42,8 @@ def written(espeak_installed: None, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_any_number_of_workers_writes_the_same_bytes(written: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "unitalking.synthetic", str(tmp_path / "three"), *OPTIONS, "--workers", "3"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert digests(tmp_path / "three") == digests(written)
     assert len(digests(written)) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,8 @@ def test_an_utterance_is_the_same_in_another_process(espeak_installed: None) -> 
         "data = said.samples.tobytes() + repr((said.phonemes, said.words)).encode()\n"
         "print(hashlib.sha256(data).hexdigest())\n"
     )
-    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == digest(Espeak(), "f5")
 
 
