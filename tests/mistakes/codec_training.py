@@ -9,15 +9,16 @@ MISTAKES = [
     {
         "name": "audio_vae_filters_normalised_once_and_not_in_the_forward",
         "file": "unitalking/training/audio_vae.py",
-        "old": 'return normalise_weights({"filters.weight": weight})["filters.weight"]',
-        "new": "return weight / weight[0].numel() ** 0.5",
+        "old": 'normalise_weights({"filters.weight": matrix[:, :, None]})["filters.weight"][..., 0]',
+        "new": "matrix",
         "tests": [f"{AUDIO}filters_have_norm_one_in_every_forward", f"{AUDIO}the_baked_file_is_the_trained_model"],
     },
     {
         "name": "audio_vae_saved_raw",
         "file": "unitalking/training/audio_vae.py",
-        "old": "for name, value in normalise_weights(raw).items()}",
-        "new": "for name, value in raw.items()}",
+        "old": "return plain_tensors(self.vae)",
+        "new": 'return {name.replace(".parametrizations.weight.original", ".weight"): value '
+        "for name, value in self.vae.state_dict().items()}",
         "tests": [f"{AUDIO}the_baked_file_is_the_trained_model"],
     },
     {

@@ -22,6 +22,7 @@ from ..codec.magnitude import UnitConv1d
 from ..codec.mel import MEL_16K, MelConfig, MelSpectrogram
 from ..synthetic import SyntheticClips, SyntheticConfig
 from .codec_samples import save_spectrograms
+from .matrices import FilterMatrix, is_inner_matrix, plain_tensors
 from .objective import Losses, Objective
 from .part_files import Measurements, save_part
 from .processes import make_accelerator
@@ -92,15 +93,12 @@ class Recipe:
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
 
 
-class UnitFilters(nn.Module):
-    """Raw filters of any size to filters of norm 1; (C_out, C_in, K) -> (C_out, C_in, K)."""
+class UnitFilters(FilterMatrix):
+    """Filters kept as a matrix with rows of any size, and used with norm 1."""
 
-    def forward(self, weight: Tensor) -> Tensor:
-        return normalise_weights({"filters.weight": weight})["filters.weight"]
-
-    def right_inverse(self, weight: Tensor) -> Tensor:
-        """Raw filters of which every weight has size about 1, so that one learning rate suits all layers."""
-        return weight * weight[0].numel() ** 0.5
+    def forward(self, matrix: Tensor) -> Tensor:
+        """(C_out, taps x C_in) -> (C_out, C_in, taps)."""
+        return super().forward(normalise_weights({"filters.weight": matrix[:, :, None]})["filters.weight"][..., 0])
 
 
 class AudioVAEObjective(Objective):
@@ -113,7 +111,11 @@ class AudioVAEObjective(Objective):
         self.vae = AudioVAE(config.mel.n_mels, config.latent_channels, config.hidden_dim)
         for module in list(self.vae.modules()):
             if isinstance(module, UnitConv1d):
-                parametrize.register_parametrization(module, "weight", UnitFilters())
+                parametrize.register_parametrization(module, "weight", UnitFilters(module.weight.shape))
+
+    def is_matrix(self, name: str, parameter: nn.Parameter) -> bool:
+        """All filters but those of the first and last convolutions."""
+        return is_inner_matrix(name, parameter)
 
     def forward(self, batch: WaveBatch, party: str = "model") -> Losses:
         """Losses of clips, each (B,)."""
@@ -141,12 +143,7 @@ class AudioVAEObjective(Objective):
 
     def export(self) -> dict[str, Tensor]:
         """The VAE's tensors with baked filters, under the codec's names; fp32 on the CPU."""
-        raw = {_file_name(name): value.detach().float().cpu() for name, value in self.vae.state_dict().items()}
-        return {name: value.clone() for name, value in normalise_weights(raw).items()}
-
-
-def _file_name(name: str) -> str:
-    return name.replace(".parametrizations.weight.original", ".weight")
+        return plain_tensors(self.vae)
 
 
 def run(recipe: Recipe) -> Path:
