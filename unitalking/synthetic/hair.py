@@ -88,13 +88,12 @@ def _cap(canvas: Canvas, look: Look, head: Image.Image) -> None:
         return
     canvas.blob(0.5, 0.295, 0.20, 0.07, look.skin_shadow, 0.4, head)
     crown = outlines.CROWN_HALF
-    outer = smooth(placed([(-x, y) for x, y in reversed(crown[1:])] + crown), closed=False)
+    edge = outlines.SWEEP if look.hair == "swept up" else [(-x, y) for x, y in reversed(crown[1:])] + crown
+    outer = smooth(placed(edge), closed=False)
     outline = np.concatenate([outer, hairline])
     canvas.fill(outline, color)
     mask = canvas.mask(outline)
     if look.hair == "swept up":
-        canvas.fill(smooth(placed(outlines.SWEEP)), color)
-        mask = canvas.mask(smooth(placed(outlines.SWEEP)))
         for shift in (-0.10, -0.03, 0.05, 0.12):
             lock = [(0.5 + shift, 0.215), (0.51 + shift * 1.2, 0.16), (0.53 + shift * 1.3, 0.11)]
             canvas.fill(ribbon(lock, [0.0, 0.010, 0.0]), darker(color, 0.35))
