@@ -26,6 +26,8 @@ from .trainer import Trainer
 
 PART_FILE = "video_vae.safetensors"
 SAMPLE_FRAMES = 17
+# With as much noise as signal in the latents, the first 300 steps found shapes and no colours.
+FIRST_LOGVAR = -6.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class VideoVAEObjective(Objective):
         super().__init__()
         self.loss = loss
         self.vae = VideoVAE(config)
+        nn.init.constant_(self.vae.encoder.conv_out.bias[config.latent_channels :], FIRST_LOGVAR)
         if start is not None:
             self.vae.load_state_dict(start)
         keep_as_matrices(self.vae)
