@@ -27,6 +27,7 @@ from unitalking.mapping import to_mapping
 from unitalking.prompt import compose_prompt
 from unitalking.training import shard_writer
 from unitalking.training.dataset import DataError, check_model, encoder_info
+from unitalking.training.prepare import unit
 from unitalking.training.prepare.__main__ import main, parser, settings_of
 from unitalking.training.prepare.clips import nearest_size
 from unitalking.training.prepare.encoders import EncoderFiles, load_encoders
@@ -286,6 +287,19 @@ def test_a_full_disk_is_named_and_the_run_goes_on_later(
     assert len(Shards(out)) == 5
 
 
+def test_a_disk_that_is_full_for_the_record_is_named_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, value: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unit, "write_json", full)
+        with pytest.raises(OSError, match="disk is full"):
+            run(folder, tmp_path / "set")
+    assert run(folder, tmp_path / "set").clips_made == 5
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -360,6 +374,14 @@ def test_every_bad_clip_is_listed_with_its_reason(tmp_path: Path) -> None:
     listed = [json.loads(line) for line in (tmp_path / "set" / "skipped.jsonl").read_text().splitlines()]
     assert listed == list(summary.skipped)
     assert Shards(tmp_path / "set").info.skipped == 9
+
+
+def test_filters_list_what_they_leave_out(folder: Path, tmp_path: Path) -> None:
+    summary = run(folder, tmp_path / "set", "--max-cuts", "0", "--no-silence")
+    assert [clip.source for clip in read_all(tmp_path / "set")] == ["voice.wav"]
+    assert [line["reason"].endswith("scene cuts, at most 0 are allowed") for line in summary.skipped] == [True] * 4
+    with pytest.raises(DataError, match="0% of it is speech, at least 30% are wanted"):
+        run(folder, tmp_path / "speech", "--require-speech")
 
 
 def test_silent_clips_and_clips_without_text_are_kept_if_allowed(tmp_path: Path) -> None:

@@ -82,6 +82,15 @@ def test_pictures_are_fitted_by_a_centre_crop(tmp_path: Path) -> None:
     assert int(frames.min()) > 195
 
 
+def test_a_stream_that_changes_its_size_gives_pictures_of_one_size(tmp_path: Path) -> None:
+    path, codec = tmp_path / "clip.m2v", "mpeg2video"
+    parts = [write_video(tmp_path / f"{side}.m2v", pictures(12, 64, side), codec=codec) for side in (48, 96)]
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = read_frames(path, 24, same_size, **READING)
+    assert frames.shape[1:] == (48, 64, 3)
+    assert len(frames) > 12
+
+
 @pytest.mark.parametrize(("width", "height"), [(128, 128), (96, 160), (160, 64), (512, 512)])
 def test_fitting_is_that_of_a_portrait(width: int, height: int) -> None:
     """But for the rounding of bytes: the first picture of training is fitted as a portrait is in ComfyUI."""

@@ -71,7 +71,7 @@ class ShardWriter:
             self._tar.write({"__key__": clip.key, **members})
         except OSError as error:
             self._discard()
-            raise _disk_error(error, self.folder) from error
+            raise disk_error(error, self.folder) from error
         self._bytes += size
         self._rows[clip.key] = _row(clip, members)
 
@@ -96,7 +96,7 @@ class ShardWriter:
             temporary.replace(path)
         except OSError as error:
             self._discard()
-            raise _disk_error(error, self.folder) from error
+            raise disk_error(error, self.folder) from error
         self.written.append(ShardInfo(path.stem, index["bytes"], len(self._rows)))
         self._file, self._tar, self._rows = None, None, {}
 
@@ -149,7 +149,8 @@ def _index(name: str, path: Path, rows: dict[str, dict[str, Any]]) -> dict[str, 
     return {"format_version": INDEX_VERSION, "shard": name, "bytes": size, "key": [*rows], **members, **columns}
 
 
-def _disk_error(error: OSError, folder: Path) -> OSError:
+def disk_error(error: OSError, folder: Path) -> OSError:
+    """What a full disk means for a data set in `folder`; other errors as they are."""
     if error.errno != errno.ENOSPC:
         return error
     free = shutil.disk_usage(folder).free / 1e6

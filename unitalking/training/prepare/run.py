@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from ...mapping import to_mapping
 from ..dataset import EMPTY_CONTEXT, DataError, DatasetInfo, EncoderInfo, ShardInfo, write_description
+from ..shard_writer import disk_error
 from .encoders import Encoders
 from .sources import ClipSource, list_clips
 from .sums import DataSums
@@ -64,6 +65,13 @@ def prepare(settings: PrepareSettings, out: Path, *, workers: int = 1, threads: 
         OSError: the disk is full; complete shards survive.
         RuntimeError: encoding failed at a clip, or a process was killed.
     """
+    try:
+        return _prepare(settings, out, workers, threads)
+    except OSError as error:
+        raise disk_error(error, out) from error
+
+
+def _prepare(settings: PrepareSettings, out: Path, workers: int, threads: int) -> Summary:
     clips = list_clips(settings.source, settings.limit)
     size = settings.shard_clips
     units = [Unit(n // size, tuple(clips[n : n + size])) for n in range(0, len(clips), size)]
