@@ -165,7 +165,10 @@ def save_judge(path: Path, network: nn.Module, facts: Mapping[str, Any]) -> None
     from safetensors.torch import save_file
 
     metadata = {METADATA_KEY: json.dumps({"config": to_mapping(network.config), **facts})}
-    tensors = {name: value.detach().to(torch.float16).contiguous() for name, value in network.state_dict().items()}
+    tensors = {
+        name: value.detach().to(torch.float16 if value.is_floating_point() else value.dtype).contiguous()
+        for name, value in network.state_dict().items()
+    }
     save_file(tensors, str(path), metadata)
 
 

@@ -102,6 +102,8 @@ class ClipJudge(nn.Module):
         self.listener = Listener(config)
         self.attention = nn.Conv1d(config.dim, 1, 1)
         self.head = nn.Linear(2 * config.dim, config.outputs)
+        # Without it all clips start out in one direction, and classes by cosine never come apart.
+        self.centre = nn.BatchNorm1d(config.outputs, affine=False)
 
     def forward(self, mel: Tensor) -> Tensor:
         """(B, M, F) -> (B, outputs); silent frames (all zero) have no weight."""
@@ -111,4 +113,4 @@ class ClipJudge(nn.Module):
         weights = scores.softmax(dim=2)
         mean = (weights * hidden).sum(dim=2)
         spread = (weights * (hidden - mean[:, :, None]).square()).sum(dim=2).clamp_min(1e-5).sqrt()
-        return functional.normalize(self.head(torch.cat((mean, spread), dim=1)), dim=1)
+        return functional.normalize(self.centre(self.head(torch.cat((mean, spread), dim=1)).float()), dim=1)

@@ -30,7 +30,7 @@ SHIFT = 0.03
 TILT_DEG = 4.0
 CHECK_EVERY = 250
 
-# Values that captions name; what only some looks have (a tie's colour) is judged where it is seen.
+# Values that captions name, but for the second colour of clothes: a tie is too small to be judged.
 VALUES: dict[str, tuple[str, ...]] = {
     "gender": ("man", "woman"),
     "age": ("young", "", "old"),
@@ -45,7 +45,6 @@ VALUES: dict[str, tuple[str, ...]] = {
     "shirt": tuple(PAINT),
     "collar": ("crew", "v", "shirt", "suit", "turtleneck", "hoodie"),
     "pattern": ("plain", "striped", "dotted"),
-    "accent": tuple(PAINT),
     "background": tuple(PAINT),
     "scene": ("plain", "gradient", "wall", "window", "hills", "shelf", "curtain"),
 }
@@ -101,8 +100,6 @@ def labels_of(look: Look) -> dict[str, int]:
         labels["hair_color"] = UNSEEN
     if look.collar == "suit":
         labels["pattern"] = UNSEEN
-    if look.hair != "head scarf" and look.collar != "suit" and look.pattern == "plain":
-        labels["accent"] = UNSEEN
     return labels
 
 
