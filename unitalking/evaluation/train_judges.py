@@ -51,8 +51,8 @@ log = logging.getLogger(__name__)
 
 RECORDINGS, PEOPLE, CHECKED = 20000, 4000, 120
 LEXICON_SENTENCES, SENTENCE_WORDS = 3000, 8
-TUNED_ON = 100
-PENALTIES = tuple(0.5 * step for step in range(-4, 13))
+TUNED_ON = 80
+PENALTIES = tuple(float(penalty) for penalty in range(-2, 8))
 COURSES = {
     "phonemes": PHONEME_COURSE,
     "speaker": SPEAKER_COURSE,
@@ -64,23 +64,33 @@ COURSES = {
 
 @dataclass
 class School:
-    """What judges learn from, made when the first of them asks for it."""
+    """What judges learn from, made when the first of them asks for it.
 
-    clips: int
-    people: int
-    seed: int
+    Attributes:
+        clips, people: how many to listen to and to look at.
+        seed: of both.
+        checked, tuned_on: held-out clips (or people) for the accuracy, and others for the penalty per word.
+        sentences: in which the common words' pronunciations are collected.
+    """
+
+    clips: int = RECORDINGS
+    people: int = PEOPLE
+    seed: int = 0
+    checked: int = CHECKED
+    tuned_on: int = TUNED_ON
+    sentences: int = LEXICON_SENTENCES
 
     @cached_property
     def recordings(self) -> tuple[list[Recording], list[Recording]]:
         """Sound to learn from, and held-out sound."""
         log.info("recording %d clips", self.clips)
-        return recorded("train", self.clips, self.seed), recorded("held_out", CHECKED, self.seed)
+        return recorded("train", self.clips, self.seed), recorded("held_out", self.checked, self.seed)
 
     @cached_property
     def sittings(self) -> tuple[list[Sitting], list[Sitting]]:
         """People to learn from, and held-out people."""
         log.info("drawing %d people", self.people)
-        return sit(range(self.people), "train", self.seed), sit(range(CHECKED), "held_out", self.seed)
+        return sit(range(self.people), "train", self.seed), sit(range(self.checked), "held_out", self.seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,8 +121,9 @@ def train(name: str, school: School, course: Course, out: Path) -> None:
     """Trains one judge and writes it."""
     network, seconds, facts = TEACHERS[name](school, course)
     if name == "phonemes":
-        write_lexicon(out / LEXICON, course.seed)
-        facts["word_penalty"] = tuned_penalty(PhonemeJudge(network, read_lexicon(out / LEXICON)), course.seed)
+        write_lexicon(out / LEXICON, school.sentences, school.seed)
+        judge = PhonemeJudge(network, read_lexicon(out / LEXICON))
+        facts["word_penalty"] = tuned_penalty(judge, school.tuned_on, school.seed)
     facts |= {
         "trained_by": "python -m unitalking.evaluation.train_judges",
         "data_seed": school.seed,
@@ -173,24 +184,24 @@ def recorded(split: str, count: int, seed: int) -> list[Recording]:
     return [clip for pair in zip(*halves, strict=True) for clip in pair]
 
 
-def write_lexicon(path: Path, seed: int) -> None:
+def write_lexicon(path: Path, sentences: int, seed: int) -> None:
     """The pronunciations of the common words, alone and among others."""
     generator = draw("lexicon", seed)
-    spoken = [sentence(generator, "common", "train", SENTENCE_WORDS) for _ in range(LEXICON_SENTENCES)]
+    spoken = [sentence(generator, "common", "train", SENTENCE_WORDS) for _ in range(sentences)]
     entries = lexicon({word.lower() for word in words("common").all}, spoken)
     lines = ",\n".join(f"{json.dumps(word)}: {json.dumps(said)}" for word, said in entries.items())
     path.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 
 
-def tuned_penalty(judge: PhonemeJudge, seed: int) -> float:
+def tuned_penalty(judge: PhonemeJudge, count: int, seed: int) -> float:
     """The penalty per word with the fewest errors on real held-out clips of common words, other ones than are tested.
 
     They are real clips: no generated one has a say in it.
     """
-    config = SyntheticConfig(clips=TUNED_ON, seed=seed + 1, split="held_out", vocabulary="common")
+    config = SyntheticConfig(clips=count, seed=seed + 1, split="held_out", vocabulary="common")
     clips = SyntheticClips(config)
     heard = [
-        (judge.listen(clips.speech(index).samples), spoken_words(clips.spec(index).speech)) for index in range(TUNED_ON)
+        (judge.listen(clips.speech(index).samples), spoken_words(clips.spec(index).speech)) for index in range(count)
     ]
     rates = {}
     for penalty in PENALTIES:
