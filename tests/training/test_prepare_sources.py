@@ -84,7 +84,7 @@ def test_both_kinds_of_manifest_say_the_same(tmp_path: Path) -> None:
     table = tmp_path / "clips.csv"
     table.write_text(
         "video,audio,speech,scene,speaker,references,start_s,end_s\r\n"
-        'v/a.mp4,,"one, two",she,ann,r/1.wav; r 2.wav,,\r\n'
+        'v/a.mp4,,"one, two",a woman,ann,r/1.wav; r 2.wav,,\r\n'
         ',b.wav,"say ""hi""",,,,1.5,3.0\r\n'
     )
     from_lines, from_table = list_clips(str(lines)), list_clips(str(table))
