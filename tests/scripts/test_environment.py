@@ -67,6 +67,7 @@ def test_environment_is_built_again_only_when_needed(monkeypatch: pytest.MonkeyP
     pins = tmp_path / "requirements.txt"
     pins.write_text("# one\n")
     monkeypatch.setattr(environment, "REQUIREMENTS", pins)
+    monkeypatch.setattr(environment, "TRAINING_REQUIREMENTS", pins)
 
     first = environment.python()
     made_at = first.lstat().st_mtime_ns
