@@ -38,6 +38,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / "tests" / "mistakes"
 COPIED = {".py", ".toml"}
 TIMEOUT_S = 120
+# On top of that for every test: the unchanged copy runs those of all mistakes.
+TEST_S = 5
 # What the package and its tests import, so that a fork has it already; the host's own dependencies come on demand.
 PRELOADED = ("torch", "numpy", "safetensors.torch", "torch.testing", "torchaudio.functional", "PIL.Image", "av")
 PRELOADED_FOR_HOST = ("transformers", "aiohttp", "scipy", "einops", "torchsde", "torchvision", "yaml", "psutil")
@@ -208,7 +210,7 @@ def start(mistake: Mistake | None, tests: tuple[str, ...], folder: Path, result:
     original = "" if mistake is None else mistake.apply(folder)
     process = multiprocessing.get_context("fork").Process(target=run_copy, args=(folder, tests, result))
     process.start()
-    return Job(mistake, tests, folder, result, original, process, time.monotonic() + TIMEOUT_S)
+    return Job(mistake, tests, folder, result, original, process, time.monotonic() + TIMEOUT_S + TEST_S * len(tests))
 
 
 def outcomes_of(mistakes: Sequence[Mistake | None], workers: int) -> Iterator[tuple[Mistake | None, dict[str, str]]]:
