@@ -9,7 +9,7 @@ from unitalking.evaluation.attributes import AttributeConfig, AttributeJudge, At
 from unitalking.evaluation.judges import at_picture_times
 from unitalking.evaluation.mouth import MouthConfig, MouthJudge, MouthNetwork
 from unitalking.evaluation.networks import ClipJudge, FrameJudge, ListenerConfig
-from unitalking.evaluation.sight import blemished
+from unitalking.evaluation.sight import blemished, shifted
 from unitalking.evaluation.sound import FRAMES_PER_S, distorted, features, levelled
 from unitalking.evaluation.words import Errors
 
@@ -65,7 +65,7 @@ def test_frame_judge_keeps_time() -> None:
 
 def test_embedding_has_length_one_and_ignores_silence_at_the_ends() -> None:
     torch.manual_seed(0)
-    judge = ClipJudge(CONFIG)
+    judge = ClipJudge(CONFIG).eval()
     mel = torch.nn.functional.pad(features(noise()), (20, 20))
     one, other = judge(mel), judge(torch.nn.functional.pad(mel, (0, 30)))
     assert one.norm().item() == pytest.approx(1.0, abs=1e-5)
@@ -93,6 +93,15 @@ def test_distortions_are_mild_and_repeatable(distort: str) -> None:
     assert once.shape == clean.shape
 
 
+def test_pictures_are_moved_and_mirrored_but_never_torn() -> None:
+    plain = torch.arange(64.0).expand(1, 3, 64, 64).repeat(40, 1, 1, 1)
+    moved = shifted(plain, seeded(0))
+    rising = moved[:, 0, 0].diff(dim=1)
+    assert ((rising >= 0).all(dim=1) | (rising <= 0).all(dim=1)).all()
+    assert 0 < (rising[:, 30] < 0).sum() < 40
+    assert moved[:, 0, 0, 32].unique().numel() > 4
+
+
 def test_voices_are_not_warped_when_told_so() -> None:
     """A line at one frequency stays there."""
     mel = torch.zeros(8, 80, 50)
@@ -114,7 +123,7 @@ def test_mouth_is_read_in_pictures_of_any_size() -> None:
 
 def test_attributes_that_are_unknown_do_not_count() -> None:
     torch.manual_seed(0)
-    network = AttributeNetwork(AttributeConfig((4, 4, 4), 8, {"hair": ("red", "black"), "age": ("old",)}))
+    network = AttributeNetwork(AttributeConfig((4, 4, 4), 4, 8, {"hair": ("red", "black"), "age": ("old",)}))
     judge = AttributeJudge(network.eval())
     frames = torch.zeros(3, 64, 64, 3, dtype=torch.uint8)
     seen = judge.describe(frames)

@@ -17,6 +17,7 @@ from .words import Errors
 
 SIDE = 128
 LOOKED_AT = 3
+DROPOUT = 0.2
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class AttributeConfig:
     """A classifier of pictures.
 
     Attributes:
-        widths: channels at 1/4, 1/8 and 1/16 of 128 pixels.
+        widths: channels after each halving of 128 pixels.
+        narrow: channels at every place that the last layers see.
         hidden: width of the layer that all attributes share.
         values: the values that each attribute may have.
     """
 
     widths: tuple[int, ...]
+    narrow: int
     hidden: int
     values: Mapping[str, Sequence[str]]
 
@@ -40,23 +43,20 @@ class AttributeNetwork(nn.Module):
     def __init__(self, config: AttributeConfig) -> None:
         super().__init__()
         self.config = config
-        first, second, third = config.widths
-        self.features = nn.Sequential(
-            nn.Conv2d(3, first, 6, stride=4, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(first, second, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(second, third, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(third, third, 3, padding=1),
-            nn.SiLU(),
-        )
-        self.shared = nn.Linear(third * (SIDE // 16) ** 2, config.hidden)
+        layers: list[nn.Module] = []
+        before = 3
+        for width in config.widths:
+            layers += [nn.Conv2d(before, width, 4, stride=2, padding=1), nn.SiLU()]
+            before = width
+        self.features = nn.Sequential(*layers, nn.Conv2d(before, config.narrow, 1), nn.SiLU())
+        places = (SIDE // 2 ** len(config.widths)) ** 2
+        self.shared = nn.Linear(config.narrow * places, config.hidden)
         self.heads = nn.ModuleList(nn.Linear(config.hidden, len(values)) for values in config.values.values())
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """(B, 3, 128, 128) in -1 .. 1 -> {attribute: (B, values)}."""
         hidden = functional.silu(self.shared(self.features(pictures).flatten(1)))
+        hidden = functional.dropout(hidden, DROPOUT, self.training)
         return {name: head(hidden) for name, head in zip(self.config.values, self.heads, strict=True)}
 
 

@@ -10,6 +10,7 @@ SHARPEST, COARSEST = 1.0, 0.45
 PIXEL_NOISE = 0.06
 BRIGHTNESS = 0.08
 CONTRAST = 0.1
+REACH = 6
 
 
 def scaled(frames: Tensor, height: int, width: int) -> Tensor:
@@ -36,6 +37,19 @@ def blemished(pictures: Tensor, random: torch.Generator) -> Tensor:
     brightness = BRIGHTNESS * (2 * _each(pictures, random) - 1)
     noise = PIXEL_NOISE * _each(pictures, random) * torch.randn(pictures.shape, generator=random)
     return (pictures * contrast + brightness + noise).clamp(-1, 1)
+
+
+def shifted(pictures: Tensor, random: torch.Generator) -> Tensor:
+    """Pictures moved by up to 6 pixels, edges repeated, half of them mirrored; (B, 3, H, W) -> (B, 3, H, W)."""
+    height, width = pictures.shape[2:]
+    padded = functional.pad(pictures, (REACH,) * 4, mode="replicate")
+    moves = torch.randint(0, 2 * REACH + 1, (len(pictures), 2), generator=random).tolist()
+    moved = [
+        each[:, down : down + height, right : right + width] for each, (down, right) in zip(padded, moves, strict=True)
+    ]
+    mirrored = torch.rand(len(pictures), 1, 1, 1, generator=random) < 0.5
+    pictures = torch.stack(moved)
+    return torch.where(mirrored, pictures.flip(3), pictures)
 
 
 def _each(pictures: Tensor, random: torch.Generator) -> Tensor:

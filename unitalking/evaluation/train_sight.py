@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from ..synthetic.palette import HAIR, PAINT, SKIN
 from .attributes import SIDE, AttributeConfig, AttributeNetwork
 from .lessons import Course, generator, learn
 from .mouth import HEIGHT, WIDTH, MouthConfig, MouthNetwork, mouth_box
-from .sight import blemished, scaled
+from .sight import blemished, scaled, shifted
 from .sync import correlation
 
 MOUTH_CONFIG = MouthConfig(widths=(16, 24, 32, 48), hidden=64)
 MOUTH_COURSE = Course(steps=1200, batch=64, rate=2e-3)
-ATTRIBUTE_WIDTHS, ATTRIBUTE_HIDDEN = (32, 64, 64), 160
-ATTRIBUTE_COURSE = Course(steps=1500, batch=48, rate=2e-3)
+ATTRIBUTE_CONFIG = AttributeConfig(widths=(24, 48, 64, 96), narrow=24, hidden=192, values={})
+ATTRIBUTE_COURSE = Course(steps=2500, batch=48, rate=2e-3)
 POSES = 8
 CLOSED_SHARE = 0.2
 SHIFT = 0.03
@@ -144,7 +144,7 @@ def train_attributes(
 ) -> tuple[AttributeNetwork, float]:
     """A judge of attributes, and the seconds that it took."""
     torch.manual_seed(course.seed)
-    network = AttributeNetwork(AttributeConfig(ATTRIBUTE_WIDTHS, ATTRIBUTE_HIDDEN, VALUES))
+    network = AttributeNetwork(replace(ATTRIBUTE_CONFIG, values=VALUES))
     pictures = torch.stack([each.picture for each in sittings])
     labels = [labels_of(each.look) for each in sittings]
     numbers = {name: torch.tensor([label[name] for label in labels]) for name in VALUES}
@@ -152,7 +152,7 @@ def train_attributes(
     def loss_of(step: int) -> Tensor:
         random = generator(course.seed, step)
         chosen = torch.randint(len(pictures), (course.batch,), generator=random)
-        seen = blemished(scaled(pictures[chosen], SIDE, SIDE), random)
+        seen = shifted(blemished(scaled(pictures[chosen], SIDE, SIDE), random), random)
         with torch.autocast("cpu", torch.bfloat16):
             scores = network(seen)
         losses = [
