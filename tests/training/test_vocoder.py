@@ -76,6 +76,14 @@ def test_trained_activations_are_the_codecs_with_their_gradients(length: int) ->
     assert all(torch.allclose(one, two, rtol=1e-4, atol=1e-5) for one, two in pairs)
 
 
+def test_without_a_compiler_activations_are_not_compiled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert Kernels(compiled=True).forward is Kernels(compiled=False).forward
+    assert "no C++ compiler" in caplog.text
+
+
 def test_evaluation_uses_the_codecs_own_activation() -> None:
     plain = Activation(2)
     fast = TrainedActivation(plain, Kernels(compiled=False)).eval()

@@ -7,6 +7,8 @@ every odd one the other six.
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +18,8 @@ from torch.nn import functional
 
 from ..codec.vocoder import FILTER_TAPS, SNAKE_FLOOR, Activation, lowpass_filter
 
+log = logging.getLogger(__name__)
+COMPILERS = ("c++", "g++", "clang++", "cl")
 HALF = FILTER_TAPS // 2
 EDGE = HALF // 2
 _TAPS = lowpass_filter().tolist()
@@ -82,11 +86,14 @@ class Kernels:
     """The three functions, compiled for each shape or as they are.
 
     Args:
-        compiled: use torch.compile, which needs a C++ compiler and some seconds per shape.
+        compiled: use torch.compile, which needs some seconds per shape, and a C++ compiler: without one, as they are.
     """
 
     def __init__(self, compiled: bool) -> None:
-        wrap: Callable[[Any], Any] = _compile if compiled else lambda function: function
+        found = any(map(shutil.which, COMPILERS))
+        if compiled and not found:
+            log.warning("no C++ compiler (%s) found: the vocoder trains several times slower", ", ".join(COMPILERS))
+        wrap: Callable[[Any], Any] = _compile if compiled and found else lambda function: function
         self.forward, self.middle, self.raising = (
             wrap(function) for function in (forward, backward_middle, backward_raising)
         )

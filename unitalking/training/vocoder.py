@@ -93,7 +93,7 @@ class Recipe:
         start: file of a vocoder to start from; empty: random weights.
         loss: without the GAN.
         gan: the GAN; null: none.
-        compiled: compile the activations, which needs a C++ compiler and makes a step several times faster on a CPU.
+        compiled: compile the activations, if there is a C++ compiler; makes a step several times faster on a CPU.
         sample_clips: how many held-out clips are measured and shown.
     """
 
