@@ -20,8 +20,9 @@ from unitalking.codec.audio_codec import AUDIO_CODEC_TINY, AudioCodec
 from unitalking.codec.video_vae import VIDEO_VAE_TINY, VideoVAE
 from unitalking.training import assemble
 from unitalking.training.audio_vae import AudioVAEConfig
-from unitalking.training.bundle import _cell_colours, _preview_factors, measure_latents, with_codecs, write_bundle
+from unitalking.training.bundle import _cell_colours, _preview_factors, measure_latents, with_codecs
 from unitalking.training.part_files import save_part
+from unitalking.training.result import write_bundle
 from unitalking.training.settings import TrainingError
 
 

@@ -22,8 +22,9 @@ from ..codec.vocoder import VocoderConfig
 from ..config import UniTalkingConfig
 from ..synthetic import SyntheticClips, SyntheticConfig
 from .audio_vae import AudioVAEConfig
-from .bundle import measure_latents, with_codecs, write_bundle
+from .bundle import measure_latents, with_codecs
 from .part_files import load_part
+from .result import write_bundle
 from .settings import TrainingError
 
 log = logging.getLogger(__name__)

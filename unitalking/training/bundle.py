@@ -5,28 +5,18 @@ C latent channels, N latent cells; a bundle is a complete UniTalking model file 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..checkpoint.files import CONFIG_TENSOR, METADATA_KEY, config_tensors
 from ..codec.audio_codec import AudioCodec, AudioCodecConfig
 from ..codec.video_vae import SPACE_STRIDE, TIME_STRIDE, VideoVAE, VideoVAEConfig
 from ..config import UniTalkingConfig
 from ..latents import LatentStatistics
 from ..mapping import to_mapping
-from .result import ABOUT_KEY
-from .settings import TrainingError
 from .waves import SpeechClips
-
-# In half precision these would lose what they are for.
-WIDE = ("data_mean", "data_std")
 
 
 class TalkingClip(Protocol):
@@ -109,57 +99,3 @@ def _preview_factors(latents: Tensor, colours: Tensor) -> Tensor:
     """The least-squares map from (C, N) to (3, N), (C + 1, 3)."""
     with_bias = torch.cat((latents, torch.ones_like(latents[:1]))).T.double()
     return torch.linalg.lstsq(with_bias, colours.T.double()).solution.float()
-
-
-def write_bundle(
-    path: Path,
-    config: UniTalkingConfig,
-    parts: Mapping[str, Mapping[str, Tensor]],
-    statistics: Mapping[str, LatentStatistics],
-    rgb: Tensor | None,
-    about: Mapping[str, str],
-    dtype: torch.dtype = torch.float16,
-) -> int:
-    """Writes a model as safetensors, under a temporary name first.
-
-    Args:
-        path: where to.
-        config: of the model.
-        parts: tensors of "video", "audio" (under the names of files), "text_encoder", "video_vae" and "audio_vae".
-        statistics: of "video" and "audio" latents.
-        rgb: preview factors, (C + 1, 3), or None.
-        about: what the metadata says of the runs.
-        dtype: of the weights; statistics are float32.
-
-    Returns:
-        Bytes written.
-
-    Raises:
-        ValueError: a weight that is not finite in `dtype`.
-        OSError: the disk is full.
-    """
-    text, config_tensor = config_tensors(config)
-    tensors: dict[str, Tensor] = {CONFIG_TENSOR: config_tensor}
-    for part, weights in parts.items():
-        for name, value in weights.items():
-            wide = name.endswith(WIDE)
-            tensors[f"{part}.{name}"] = value.detach().cpu().to(torch.float32 if wide else dtype).contiguous()
-    for stream, measured in statistics.items():
-        tensors |= {f"latents.{stream}.mean": measured.mean.float(), f"latents.{stream}.std": measured.std.float()}
-    if rgb is not None:
-        tensors["latents.video.rgb"] = rgb.float().contiguous()
-    for name, value in tensors.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise ValueError(f"{name}: holds values that are not finite in {value.dtype}; train it again.")
-    temporary = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        metadata = {"format": "pt", METADATA_KEY: text, ABOUT_KEY: json.dumps(dict(about))}
-        safetensors.torch.save_file(tensors, temporary, metadata)
-        size = temporary.stat().st_size
-        temporary.replace(path)
-    except safetensors.SafetensorError as error:
-        raise TrainingError(f"{path} could not be written: {error}. Free some space and try again.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    return size
