@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,27 @@ def test_a_resumed_run_ends_with_the_same_bits(data: Path, tmp_path: Path, kind:
     one, other = (safetensors.torch.load_file(path) for path in (whole, parts))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert curve(tmp_path / "whole") == curve(tmp_path / "parts")
+
+
+def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(data: Path, tmp_path: Path) -> None:
+    """As it happens: SIGKILL while steps and checkpoints are made, then the same command again."""
+    settings = {"steps": 24, "ema": 0.9, "workers": 1}
+    given = {"kind": "flow", **tiny_data.recipe(data, tmp_path / "killed", trainer=settings)}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(given))
+    line = [sys.executable, "-m", "unitalking.training", str(tmp_path / "recipe.yaml")]
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    for wanted in (2, 8):
+        process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (checkpoints / f"step-{wanted:08d}").exists():
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+        assert not (checkpoints / "step-00000024").exists()
+    assert subprocess.run(line, cwd=ROOT, capture_output=True).returncode == 0
+    whole = run(data, tmp_path / "whole", trainer=settings)
+    one, other = (safetensors.torch.load_file(path) for path in (whole, tmp_path / "killed" / whole.name))
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
 
 
 def launch(config: dict[str, Any], folder: Path, given: dict[str, Any]) -> None:
