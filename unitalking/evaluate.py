@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--full-size", type=Path, help="folder with SyncNet, Whisper and WavLM, for the paper's metrics"
     )
     parser.add_argument("--out", type=Path, help="also write the table there, as .md or .json")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; more help full-size judges only")
     return parser
 
 

@@ -163,8 +163,8 @@ MISTAKES = [
     {
         "name": "portrait_not_moved_to_the_head",
         "file": "unitalking/evaluation/identity.py",
-        "old": "torch.stack(found).min()",
-        "new": "found[len(found) // 2]",
+        "old": "distances.append(min(fine.values()))",
+        "new": "distances.append(max(fine.values()))",
         "tests": [f"{PICTURES}a_moved_head_is_found_again"],
     },
 ]

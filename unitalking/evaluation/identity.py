@@ -22,19 +22,34 @@ def face_distance(frames: Tensor, portrait: Tensor) -> float:
         frames: (F, H, W, 3) uint8; the middle one, the one after three quarters and the last one are looked at.
         portrait: (H, W, 3) uint8.
     """
-    height, width = portrait.shape[:2]
-    reach = max(1, round(REACH * min(height, width)))
-    keep = _outside_mouth(height, width)[reach : height - reach, reach : width - reach]
+    reach = max(2, round(REACH * min(portrait.shape[:2])))
+    still = portrait.permute(2, 0, 1).float()
+    places = [round(share * (len(frames) - 1)) for share in LOOKED_AT]
     distances = []
-    for share in LOOKED_AT:
-        frame = frames[round(share * (len(frames) - 1))].float()[reach : height - reach, reach : width - reach]
-        shifts = [(down, right) for down in range(2 * reach + 1) for right in range(2 * reach + 1)]
-        found = []
-        for down, right in shifts:
-            moved = portrait[down : down + height - 2 * reach, right : right + width - 2 * reach].float()
-            found.append((frame - moved).abs()[keep].mean())
-        distances.append(torch.stack(found).min())
-    return float(torch.stack(distances).mean())
+    for frame in frames[places].permute(0, 3, 1, 2).float():
+        half = [functional.avg_pool2d(picture, 2) for picture in (frame, still)]
+        coarse = _shift_costs(*half, (0, 0), reach // 2, reach // 2)
+        down, right = (2 * place for place in min(coarse, key=coarse.__getitem__))
+        fine = _shift_costs(frame, still, (down, right), 1, reach)
+        distances.append(min(fine.values()))
+    return sum(distances) / len(distances)
+
+
+def _shift_costs(
+    frame: Tensor, still: Tensor, around: tuple[int, int], spread: int, reach: int
+) -> dict[tuple[int, int], float]:
+    """Mean difference outside of the mouth for shifts of the portrait near one, at most `reach`."""
+    height, width = still.shape[1:]
+    keep = _outside_mouth(height, width)[reach : height - reach, reach : width - reach]
+    inner = frame[:, reach : height - reach, reach : width - reach]
+    steps = range(-spread, spread + 1)
+    costs = {}
+    for down, right in [(around[0] + down, around[1] + right) for down in steps for right in steps]:
+        if max(abs(down), abs(right)) <= reach:
+            top, left = reach - down, reach - right
+            moved = still[:, top : top + inner.shape[1], left : left + inner.shape[2]]
+            costs[down, right] = float((inner - moved).abs()[:, keep].mean())
+    return costs
 
 
 def nearest(frames: Tensor, portraits: Tensor) -> int:

@@ -23,7 +23,7 @@ from .sync import correlation
 MOUTH_CONFIG = MouthConfig(widths=(16, 24, 32, 48), hidden=64)
 MOUTH_COURSE = Course(steps=1200, batch=64, rate=2e-3)
 ATTRIBUTE_CONFIG = AttributeConfig(widths=(24, 48, 64, 96), narrow=24, hidden=192, values={})
-ATTRIBUTE_COURSE = Course(steps=2500, batch=48, rate=2e-3)
+ATTRIBUTE_COURSE = Course(steps=1500, batch=48, rate=2e-3)
 POSES = 8
 CLOSED_SHARE = 0.2
 SHIFT = 0.03
@@ -144,7 +144,7 @@ def train_attributes(
 ) -> tuple[AttributeNetwork, float]:
     """A judge of attributes, and the seconds that it took."""
     torch.manual_seed(course.seed)
-    network = AttributeNetwork(replace(ATTRIBUTE_CONFIG, values=VALUES))
+    network = AttributeNetwork(replace(ATTRIBUTE_CONFIG, values=VALUES)).to(memory_format=torch.channels_last)
     pictures = torch.stack([each.picture for each in sittings])
     labels = [labels_of(each.look) for each in sittings]
     numbers = {name: torch.tensor([label[name] for label in labels]) for name in VALUES}
@@ -154,7 +154,7 @@ def train_attributes(
         chosen = torch.randint(len(pictures), (course.batch,), generator=random)
         seen = shifted(blemished(scaled(pictures[chosen], SIDE, SIDE), random), random)
         with torch.autocast("cpu", torch.bfloat16):
-            scores = network(seen)
+            scores = network(seen.contiguous(memory_format=torch.channels_last))
         losses = [
             functional.cross_entropy(scores[name].float(), numbers[name][chosen], ignore_index=UNSEEN, reduction="sum")
             for name in VALUES
