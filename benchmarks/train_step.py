@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 import yaml
+from torch.utils.flop_counter import FlopCounterMode
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("data", "forward", "backward", "optimiser")
@@ -106,13 +107,35 @@ def main() -> None:
                 times = step(*run, index)
                 if index:
                     found[name].append(times)
-    sizes = next(iter(runs.values()))
-    count = sum(value.numel() for value in sizes[0].parameters())
+        first = next(iter(runs.values()))
+        flops = count_flops(lambda: step(*first, 0))
+    count = sum(value.numel() for value in first[0].parameters())
     print(f"{count / 1e6:.2f} M parameters, {given.task}, batch {given.batch}, {given.threads} threads")
+    rate = matrix_rate(given.batch)
+    print(f"{flops / 1e9:.0f} GFLOP a step, optimiser included; a matrix product alone: {rate / 1e9:.0f} GFLOP/s")
     for name, rows in found.items():
         median = {part: statistics.median(row[part] for row in rows) for part in PARTS}
         shown = "  ".join(f"{part} {seconds:.3f}" for part, seconds in median.items())
-        print(f"{name:24s} {sum(median.values()):.3f} s  {shown}")
+        total = sum(median.values())
+        print(f"{name:24s} {total:.3f} s  {shown}  {flops / total / rate:.0%} of the matrix rate")
+
+
+def count_flops(run: Callable[[], object]) -> int:
+    """FLOPs of the matrix products of `run`."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def matrix_rate(batch: int) -> float:
+    """FLOP/s of the product of a batch's tokens with a block's FFN weight, in bfloat16."""
+    tokens, weight = torch.randn(batch * 272, 192).bfloat16(), torch.randn(192, 768).bfloat16()
+    times = []
+    for _ in range(30):
+        start = time.perf_counter()
+        tokens @ weight
+        times.append(time.perf_counter() - start)
+    return 2 * tokens.numel() * weight.shape[1] / statistics.median(times)
 
 
 def profile(run: Callable[[int], object]) -> None:
