@@ -6,28 +6,14 @@ python benchmarks/judge_accuracy.py [--clips 60] [--codec models/unitalking_embe
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def import_package() -> None:
-    """`unitalking`, by its file: the repository's root must not be on sys.path."""
-    folder = ROOT / "unitalking"
-    spec = importlib.util.spec_from_file_location(
-        "unitalking", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["unitalking"] = module
-    spec.loader.exec_module(module)
+from package import ROOT, import_package
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -73,7 +73,7 @@ def test_real_faces_are_their_portraits(table: Table) -> None:
 
 
 def test_captioned_attributes_are_seen(table: Table) -> None:
-    assert value(table, "real", "attributes") > 0.8
+    assert value(table, "real", "attributes") > 0.75
 
 
 # ---- what is wrong is found
@@ -85,6 +85,9 @@ def test_shuffled_pairs_fail_every_judge(table: Table) -> None:
     assert value(table, "shuffled", "sync") < value(table, "real", "sync") - 0.3
     assert value(table, "shuffled", "lag within") < 0.7
     assert value(table, "shuffled", "speaker") < value(table, "real", "speaker") - 0.3
+    assert value(table, "shuffled", "identity") > 5 * value(table, "real", "identity")
+    assert value(table, "shuffled", "retrieval") < 0.2
+    assert value(table, "shuffled", "attributes") < value(table, "real", "attributes") - 0.3
 
 
 @pytest.mark.parametrize("shift", [-5, 3, 6])

@@ -68,11 +68,17 @@ def loudness_lufs(sound: Tensor) -> float | None:
 
 
 def shuffled(clips: Sequence[JudgedClip]) -> list[JudgedClip]:
-    """Every clip's sound with the picture, text, voice and portrait of the next: what chance alone scores."""
-    others = [*clips[1:], *clips[:1]]
+    """Every clip's sound and face asked for, with the next one's picture, text and voice: what chance alone scores."""
     return [
-        replace(other, name=f"{clip.name}+{other.name}", sound=clip.sound, frames=_fitted(other.frames, clip.frames))
-        for clip, other in zip(clips, others, strict=True)
+        replace(
+            other,
+            name=f"{clip.name}+{other.name}",
+            sound=clip.sound,
+            frames=_fitted(other.frames, clip.frames),
+            portrait=clip.portrait,
+            attributes=clip.attributes,
+        )
+        for clip, other in zip(clips, [*clips[1:], *clips[:1]], strict=True)
     ]
 
 

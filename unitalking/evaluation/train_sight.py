@@ -30,10 +30,10 @@ SHIFT = 0.03
 TILT_DEG = 4.0
 CHECK_EVERY = 250
 
-# Values that captions name, but for the second colour of clothes: a tie is too small to be judged.
+# What captions name and pictures show: that somebody is young is not drawn, and a tie's colour is too small to see.
 VALUES: dict[str, tuple[str, ...]] = {
     "gender": ("man", "woman"),
-    "age": ("young", "", "old"),
+    "age": ("", "old"),
     "hair": (
         *("short", "side parted", "swept up", "buzz cut", "bald", "curly", "receding", "afro", "shoulder length"),
         *("long straight", "long wavy", "bob", "bun", "ponytail", "fringe", "head scarf"),
@@ -95,7 +95,9 @@ def sit(chosen: Sequence[int], split: str, seed: int) -> list[Sitting]:
 
 def labels_of(look: Look) -> dict[str, int]:
     """The number of each attribute's value; UNSEEN where the look does not show it."""
-    labels = {name: values.index(getattr(look, name)) for name, values in VALUES.items()}
+    labels = {
+        name: values.index(value) if (value := getattr(look, name)) in values else 0 for name, values in VALUES.items()
+    }
     if look.hair in ("bald", "head scarf"):
         labels["hair_color"] = UNSEEN
     if look.collar == "suit":
