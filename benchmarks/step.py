@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
-ROOT = Path(__file__).resolve().parent.parent
+from package import import_package
+
 DTYPES = ("bf16", "fp32")
 
 
@@ -36,18 +34,6 @@ def import_host(device: str) -> None:
     import comfy.options
 
     comfy.options.enable_args_parsing()
-
-
-def import_pack() -> ModuleType:
-    """`unitalking` by file location; the repository root must not be on sys.path."""
-    folder = ROOT / "unitalking"
-    spec = importlib.util.spec_from_file_location(
-        "unitalking", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["unitalking"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def parse() -> argparse.Namespace:
@@ -68,7 +54,7 @@ def main() -> None:
     """Builds the candidates, times them in turns and prints one JSON line."""
     options = parse()
     import_host(options.device)
-    import_pack()
+    import_package()
     import torch
 
     torch.set_grad_enabled(False)

@@ -9,7 +9,6 @@ another in every round, so that their ratio means something on a machine that do
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import statistics
 import sys
 import tempfile
@@ -20,21 +19,10 @@ from typing import Any
 
 import torch
 import yaml
+from package import ROOT, import_package
 from torch.utils.flop_counter import FlopCounterMode
 
-ROOT = Path(__file__).resolve().parent.parent
 PARTS = ("data", "forward", "backward", "optimiser")
-
-
-def load_package() -> None:
-    """`import unitalking`, by its place: the root must stay off sys.path."""
-    folder = ROOT / "unitalking"
-    spec = importlib.util.spec_from_file_location(
-        "unitalking", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    sys.modules["unitalking"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["unitalking"])
-    sys.path.append(str(ROOT / "tests" / "training"))
 
 
 def build(given: argparse.Namespace, folder: Path, **objective: Any) -> tuple[Any, Any]:
@@ -83,7 +71,8 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="the operations that take longest, of the first variant")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    load_package()
+    import_package()
+    sys.path.append(str(ROOT / "tests" / "training"))
 
     from unitalking.training.optimiser import build_optimisers
     from unitalking.training.settings import OptimiserSettings

@@ -9,28 +9,17 @@ costs is left out. The rate per GPU is an assumption, and is said with every fig
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from package import import_package
+
 DAY_S = 86400
 # Bytes of a parameter that trains: weight, gradient and two averages of AdamW in fp32.
 TRAINED_BYTES, FROZEN_BYTES = 16, 4
 PASSES = 4  # forward, backward (two forwards' worth), forward again
-
-
-def load_package() -> None:
-    """`import unitalking`, by its place: the root must stay off sys.path."""
-    folder = ROOT / "unitalking"
-    spec = importlib.util.spec_from_file_location(
-        "unitalking", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    sys.modules["unitalking"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["unitalking"])
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,7 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--config", help="JSON of a model's config; default the full model")
     given = parser.parse_args()
-    load_package()
+    import_package()
 
     import torch
 
