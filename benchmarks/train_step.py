@@ -9,6 +9,7 @@ another in every round, so that their ratio means something on a machine that do
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import sys
 import tempfile
@@ -96,17 +97,16 @@ def main() -> None:
                 times = step(*run, index)
                 if index:
                     found[name].append(times)
-        first = next(iter(runs.values()))
-        flops = count_flops(lambda: step(*first, 0))
-    count = sum(value.numel() for value in first[0].parameters())
+        flops = {name: count_flops(functools.partial(step, *run, 0)) for name, run in runs.items()}
+    count = sum(value.numel() for value in next(iter(runs.values()))[0].parameters())
     print(f"{count / 1e6:.2f} M parameters, {given.task}, batch {given.batch}, {given.threads} threads")
     rate = matrix_rate(given.batch)
-    print(f"{flops / 1e9:.0f} GFLOP a step, optimiser included; a matrix product alone: {rate / 1e9:.0f} GFLOP/s")
+    print(f"a matrix product alone: {rate / 1e9:.0f} GFLOP/s")
     for name, rows in found.items():
         median = {part: statistics.median(row[part] for row in rows) for part in PARTS}
         shown = "  ".join(f"{part} {seconds:.3f}" for part, seconds in median.items())
         total = sum(median.values())
-        print(f"{name:24s} {total:.3f} s  {shown}  {flops / total / rate:.0%} of the matrix rate")
+        print(f"{name:24s} {total:.3f} s  {shown}  {flops[name] / 1e9:.0f} GFLOP, {flops[name] / total / rate:.0%}")
 
 
 def count_flops(run: Callable[[], object]) -> int:
