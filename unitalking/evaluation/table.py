@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -240,9 +239,3 @@ def _cell(figure: Figure | None, column: Column) -> str:
     spread = figure.seed_spread
     seeds = "" if spread is None else f", sd {spread * column.scale:.{column.decimals + 1}f}"
     return f"{value} [{low}, {high}]{seeds}"
-
-
-def spread_of(values: Sequence[float]) -> tuple[float, float]:
-    """Mean and standard error of a few values."""
-    array = np.asarray(values, dtype=float)
-    return float(array.mean()), float(array.std(ddof=1) / math.sqrt(len(array))) if len(array) > 1 else math.nan

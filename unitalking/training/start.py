@@ -6,7 +6,7 @@ Source: the video stream from Wan2.2 and a random audio stream are the paper's; 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -216,8 +216,3 @@ def copy_stream(source: nn.Module, target: nn.Module) -> None:
 def freeze(start: Start, trained: str) -> None:
     """Freezes the picture's stream in the first stage; text encoders that are cached do not exist here."""
     start.network.video.requires_grad_(trained == "all")
-
-
-def trained_names(module: nn.Module) -> Iterator[str]:
-    """Names of the parameters that move."""
-    return (name for name, value in module.named_parameters() if value.requires_grad)
