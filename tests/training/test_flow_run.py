@@ -351,6 +351,22 @@ def test_a_checkpoint_of_another_network_is_refused(data: Path, tmp_path: Path) 
         run(data, tmp_path, model={"config": CONFIG})
 
 
+def test_a_run_does_not_change_its_recipe_on_the_way(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path, lora={"rank": 2})
+    with pytest.raises(TrainingError, match=r"written by another run: tasks\.t2av\.weight was 1\.0, is 2\.0\. Start"):
+        run(
+            data,
+            tmp_path,
+            lora={"rank": 2},
+            tasks={**tiny_data.recipe(data, tmp_path)["tasks"], "t2av": {"weight": 2.0}},
+        )
+    with pytest.raises(TrainingError, match=r"another run: lora\.rank was 2, is 3; parameters"):
+        run(data, tmp_path, lora={"rank": 3})
+    other = tiny_data.make_dataset(tmp_path / "other", frames=(17,) * 5)
+    with pytest.raises(TrainingError, match=r"clips was 11, is 5"):
+        run(other, tmp_path, lora={"rank": 2})
+
+
 def test_latents_with_nan_stop_the_run_and_name_the_clip(data: Path, tmp_path: Path) -> None:
     given = from_mapping(flow_run.Recipe, tiny_data.recipe(data, tmp_path, trainer={"batch_size": 2}))
     trainer, _ = flow_run.build(given)

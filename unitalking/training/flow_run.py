@@ -27,6 +27,8 @@ from .start import ModelSettings, Start, load_start
 from .trainer import Trainer
 
 log = logging.getLogger(__name__)
+# What a run may not change on its way; files may move.
+DECISIVE = ("tasks", "sigma", "drop", "spans", "objective", "lora")
 MODEL_FILE, LORA_FILE = "model.safetensors", "lora.safetensors"
 
 
@@ -114,7 +116,8 @@ def build(recipe: Recipe) -> tuple[Trainer, Start]:
     objective = FlowObjective(start.network, encoder, recipe.objective, pair_blocks=is_sharded)
     previews = Previews(recipe.previews, Path(recipe.folder) / "samples", start, shards)
     set_seed(recipe.trainer.seed)
-    trainer = Trainer(recipe.trainer, objective, batches, Path(recipe.folder), previews, accelerator)
+    about = {name: value for name, value in to_mapping(recipe).items() if name in DECISIVE} | {"clips": len(shards)}
+    trainer = Trainer(recipe.trainer, objective, batches, Path(recipe.folder), previews, accelerator, about)
     register_fsdp_forward_method(trainer.inner, "predict")  # what sample clips call; no effect where nothing is sharded
     return trainer, start
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from ..mapping import to_mapping
 from .checkpoints import Checkpoints
+from .clock import Clock
 from .objective import Batches, Losses, Objective
 from .optimiser import Average, build_optimisers, set_rate
 from .processes import make_accelerator
@@ -61,6 +61,7 @@ class Trainer:
         on_sample: called with (step, trainer) every `sample_every` steps and at the end, averaged weights in place, on
             the main process alone (on all of them where the weights are shared out).
         accelerator: to use another than the default one.
+        about: what else must be the same when a run is continued, as JSON.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Trainer:
         folder: Path,
         on_sample: Callable[[int, Trainer], None] | None = None,
         accelerator: Accelerator | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.settings, self.batches, self.on_sample = settings, batches, on_sample
         self.folder = Path(folder)
@@ -79,11 +81,9 @@ class Trainer:
         settings.samples_per_batch(self.accelerator.num_processes)
         shapes = {name: list(value.shape) for name, value in objective.named_parameters()}
         trained = {party: sorted(name for name, _ in objective.trained(party)) for party in objective.parties}
-        self.checkpoints = Checkpoints(
-            self.folder / "checkpoints",
-            settings.keep,
-            {"sharded": self.is_sharded, "settings": to_mapping(settings), "parameters": shapes, "trained": trained},
-        )
+        identity = {"sharded": self.is_sharded, "settings": to_mapping(settings), **(about or {})}
+        identity |= {"parameters": shapes, "trained": trained}
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", settings.keep, identity)
         self._prepare(objective, trained)
         self.accelerator.register_save_state_pre_hook(self._keep_what_moves)
         self.curves: SummaryWriter | None = None
@@ -124,7 +124,7 @@ class Trainer:
             log.info("step %d of %d: nothing left to do", self.step, self.settings.steps)
             return
         pending: tuple[int, Any, list[Tensor]] | None = None
-        clock = _Clock(self.step, self.settings)
+        clock = Clock(self.step, self.settings)
         with self._curves():
             for micro_batches in self._loader():
                 losses, norm = self._one_step(micro_batches)
@@ -256,7 +256,7 @@ class Trainer:
             self.curves.close()
             self.curves = None
 
-    def _write_curves(self, losses: Sequence[Losses], norm: Tensor, clock: _Clock) -> None:
+    def _write_curves(self, losses: Sequence[Losses], norm: Tensor, clock: Clock) -> None:
         values: dict[str, list[Tensor]] = {}
         for party in losses:
             for name, value in [("loss", party.total), *party.parts.items()]:
@@ -291,17 +291,3 @@ class Trainer:
 
 def _local(norm: Any) -> Any:
     return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
-
-
-class _Clock:
-    """Samples per second since the last reading, and the time left."""
-
-    def __init__(self, step: int, settings: TrainerSettings) -> None:
-        self.settings, self.step, self.time = settings, step, time.monotonic()
-
-    def read(self, step: int) -> tuple[float, str]:
-        now = time.monotonic()
-        rate = (step - self.step) / max(now - self.time, 1e-9)
-        self.step, self.time = step, now
-        seconds = int((self.settings.steps - step) / max(rate, 1e-9))
-        return rate * self.settings.batch_size, f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
