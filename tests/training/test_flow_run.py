@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -101,14 +102,16 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(data: Path, tmp_pat
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(given))
     line = [sys.executable, "-m", "unitalking.training", str(tmp_path / "recipe.yaml")]
     checkpoints = tmp_path / "killed" / "checkpoints"
+    # As many threads as the run that it is compared with: sums of another order have other bits.
+    options = {"cwd": ROOT, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
     for wanted in (2, 8):
-        process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
         while process.poll() is None and not (checkpoints / f"step-{wanted:08d}").exists():
             time.sleep(0.01)
         process.kill()
         process.wait()
         assert not (checkpoints / "step-00000024").exists()
-    assert subprocess.run(line, cwd=ROOT, capture_output=True).returncode == 0
+    assert subprocess.run(line, capture_output=True, **options).returncode == 0
     whole = run(data, tmp_path / "whole", trainer=settings)
     one, other = (safetensors.torch.load_file(path) for path in (whole, tmp_path / "killed" / whole.name))
     assert all(torch.equal(value, other[name]) for name, value in one.items())
