@@ -17,6 +17,7 @@ from ..dataset import ChannelStatistics
 
 # Share of a channel's variance that is added before solving: two channels that always agree have no single solution.
 RIDGE = 1e-9
+FACTOR_DIGITS = 9
 
 
 @dataclass
@@ -88,7 +89,8 @@ class ColourSums:
         raw = torch.linalg.solve(self.products + torch.diag(ridge), self.targets)
         mean, std = (torch.tensor(values, dtype=torch.float64) for values in (statistics.mean, statistics.std))
         normalised = torch.cat((raw[:-1] * std[:, None], (raw[-1] + mean @ raw[:-1])[None]))
-        return tuple(tuple(row) for row in normalised.tolist())
+        # The last digits of a solution depend on how many threads found it; the description's bytes must not.
+        return tuple(tuple(round(value, FACTOR_DIGITS) for value in row) for row in normalised.tolist())
 
 
 def mean_colours(frames: Tensor, cells: tuple[int, int, int], time_stride: int) -> Tensor:
