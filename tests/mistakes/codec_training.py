@@ -3,6 +3,7 @@
 AUDIO = "tests/training/test_audio_vae.py::test_"
 VIDEO = "tests/training/test_video_vae.py::test_"
 VOCODER = "tests/training/test_vocoder.py::test_"
+MUON = "tests/training/test_muon.py::test_"
 BUNDLE = "tests/training/test_bundle.py::test_"
 
 MISTAKES = [
@@ -27,6 +28,41 @@ MISTAKES = [
         "old": '"kl": 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean((1, 2)),',
         "new": '"kl": 0.5 * (mean.square() - 1 - logvar).mean((1, 2)),',
         "tests": [f"{AUDIO}the_loss_has_its_three_terms"],
+    },
+    {
+        "name": "harmonics_taken_over_time",
+        "file": "unitalking/training/audio_vae.py",
+        "old": "error.diff(dim=1).abs()",
+        "new": "error.diff(dim=2).abs()",
+        "tests": [f"{AUDIO}harmonics_are_differences_between_neighbouring_bands"],
+    },
+    {
+        "name": "fixed_posterior_with_the_wrong_variance",
+        "file": "unitalking/training/audio_vae.py",
+        "old": "2 * math.log(weights.posterior_std)",
+        "new": "math.log(weights.posterior_std)",
+        "tests": [f"{AUDIO}a_fixed_posterior_leaves_the_encoders_own_out"],
+    },
+    {
+        "name": "muon_without_looking_ahead",
+        "file": "unitalking/training/muon.py",
+        "old": "ahead = torch._foreach_lerp(gradients, means, momentum)",
+        "new": "ahead = means",
+        "tests": [f"{MUON}the_steps_are_those_of_pytorch"],
+    },
+    {
+        "name": "muon_with_one_rate_for_all_shapes",
+        "file": "unitalking/training/muon.py",
+        "old": 'group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))',
+        "new": 'group["lr"]',
+        "tests": [f"{MUON}the_steps_are_those_of_pytorch"],
+    },
+    {
+        "name": "bf16_on_processors_without_it",
+        "file": "unitalking/training/processes.py",
+        "old": "torch.cpu.get_capabilities().get(name, False)",
+        "new": "True",
+        "tests": [f"{MUON}bf16_is_taken_where_the_processor_has_it"],
     },
     {
         "name": "wave_batches_that_depend_on_the_process",

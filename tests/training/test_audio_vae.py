@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +48,34 @@ def test_a_batch_is_overfitted_in_a_few_steps() -> None:
         optimiser.step()
         errors.append(float(losses.parts["mel_l1"].detach().mean()))
     assert errors[-1] < 0.5 * errors[0]
+
+
+def test_a_fixed_posterior_leaves_the_encoders_own_out() -> None:
+    loss = AudioVAELoss(l1=0.0, mse=0.0, kl=1.0, posterior_std=0.1)
+    torch.manual_seed(0)
+    trained, batch = AudioVAEObjective(CONFIG, loss), batches().batch(0, 0, 1)
+    mean = trained.vae.encode(trained.mel(batch.waveform))[0]
+    expected = 0.5 * (mean.square() + 0.01 - 1 - 2 * math.log(0.1)).mean((1, 2))
+    assert torch.allclose(trained(batch).total, expected, rtol=1e-5)
+    quiet, loud = (AudioVAEObjective(CONFIG, AudioVAELoss(posterior_std=std)) for std in (1e-6, 2.0))
+    loud.load_state_dict(quiet.state_dict())
+    decoded = quiet.vae.decode(quiet.vae.encode(quiet.mel(batch.waveform))[0])
+    without_noise = (decoded - quiet.mel(batch.waveform)).abs().mean((1, 2)) / float(quiet.vae.data_std.mean())
+    assert torch.allclose(quiet(batch).parts["mel_l1"], without_noise, rtol=1e-3)
+    assert not torch.allclose(loud(batch).parts["mel_l1"], without_noise, rtol=1e-2)
+
+
+def test_harmonics_are_differences_between_neighbouring_bands() -> None:
+    torch.manual_seed(0)
+    blurred = AudioVAEObjective(CONFIG, AudioVAELoss(harmonics=1.0, posterior_std=1e-6))
+    batch = batches().batch(0, 0, 1)
+    mel = blurred.mel(batch.waveform)
+    error = (blurred.vae.decode(blurred.vae.encode(mel)[0]) - mel) / blurred.vae.data_std
+    parts = blurred(batch).parts
+    assert torch.allclose(parts["harmonics"], (error[:, 1:] - error[:, :-1]).abs().mean((1, 2)), rtol=1e-3)
+    loss = blurred.loss
+    total = parts["mel_l1"] + parts["mel_mse"] + parts["harmonics"] + loss.kl * parts["kl"]
+    assert torch.allclose(blurred(batch).total, total)
 
 
 def test_the_gradient_reaches_every_weight() -> None:

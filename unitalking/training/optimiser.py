@@ -1,4 +1,4 @@
-"""AdamW, or Muon for the matrices of the blocks with AdamW for the rest; both PyTorch's own."""
+"""AdamW (PyTorch's own), or Muon for the matrices of the blocks with AdamW for the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from .muon import Muon
 from .objective import Objective
+from .processes import DTYPES, fastest_precision
 from .settings import OptimiserSettings, TrainingError
 
 BASE_LR = "base_lr"
@@ -30,8 +32,9 @@ def build_optimisers(objective: Objective, party: str, settings: OptimiserSettin
     rest = [(name, value) for name, value in named if name not in taken]
     found: list[Optimizer] = []
     if matrices:
-        decay = {"weight_decay": settings.weight_decay}
-        found.append(torch.optim.Muon([value for _, value in matrices], lr=settings.matrix_lr, **decay))
+        values = [value for _, value in matrices]
+        dtype = DTYPES[fastest_precision(values[0].device.type == "cpu")]
+        found.append(Muon(values, lr=settings.matrix_lr, weight_decay=settings.weight_decay, dtype=dtype))
     if rest:
         groups = [
             {"params": [value for _, value in rest if value.ndim >= 2], "weight_decay": settings.weight_decay},

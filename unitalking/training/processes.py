@@ -12,7 +12,10 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, pa
 
 from .settings import TrainerSettings
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 MIXED_PRECISION = {"fp32": "no", "bf16": "bf16"}
+# Processors without any of these multiply bf16 several times slower than fp32.
+BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def make_accelerator(settings: TrainerSettings, handlers: Sequence[Any] = ()) -> Accelerator:
@@ -23,9 +26,11 @@ def make_accelerator(settings: TrainerSettings, handlers: Sequence[Any] = ()) ->
     """
     # Runs after one another in one process may differ in precision, which accelerate keeps for the process.
     AcceleratorState._reset_state()
+    cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    precision = fastest_precision(cpu) if settings.precision == "auto" else settings.precision
     accelerator = Accelerator(
-        mixed_precision=MIXED_PRECISION[settings.precision],
-        cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available(),
+        mixed_precision=MIXED_PRECISION[precision],
+        cpu=cpu,
         kwargs_handlers=list(handlers),
     )
     state = accelerator.state
@@ -34,3 +39,12 @@ def make_accelerator(settings: TrainerSettings, handlers: Sequence[Any] = ()) ->
         state.distributed_type = PartialState().distributed_type = DistributedType.FSDP
         state.fsdp_plugin = FullyShardedDataParallelPlugin()
     return accelerator
+
+
+def fastest_precision(cpu: bool) -> str:
+    """ "bf16" where the processor, or else the accelerator, has instructions for it; otherwise "fp32"."""
+    if cpu:
+        has_bf16 = any(torch.cpu.get_capabilities().get(name, False) for name in BF16_INSTRUCTIONS)
+    else:
+        has_bf16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if has_bf16 else "fp32"
