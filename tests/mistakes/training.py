@@ -7,6 +7,7 @@ TO = "tests/training/test_flow_objective.py::test_"
 TB = "tests/training/test_flow_batches.py::test_"
 TR = "tests/training/test_flow_run.py::test_"
 TT = "tests/training/test_trainer.py::test_"
+TP = "tests/training/test_embedded_plan.py::test_"
 
 
 def mistake(name: str, file: str, old: str, new: str, *tests: str, host: bool = False) -> dict[str, object]:
@@ -202,5 +203,26 @@ MISTAKES = [
         "        if differing:\n",
         "        if False:\n",
         f"{TT}a_checkpoint_of_another_run_is_refused",
+    ),
+    mistake(
+        "jobs_that_do_not_wait_for_what_they_need",
+        "unitalking/training/jobs.py",
+        "if done.issuperset(job.needs):",
+        "if True:",
+        f"{TP}jobs_wait_for_what_they_need_and_for_processors",
+    ),
+    mistake(
+        "jobs_whose_failure_nobody_sees",
+        "unitalking/training/jobs.py",
+        "    if each.process.returncode:",
+        "    if False:",
+        f"{TP}a_failure_stops_the_others_and_shows_its_log",
+    ),
+    mistake(
+        "a_plan_whose_joint_stage_sees_no_faces",
+        "unitalking/training/embedded.py",
+        'plan.joint: (f"data={faces}"',
+        'plan.joint: (f"data={spoken}"',
+        f"{TP}every_command_of_a_plan_is_valid",
     ),
 ]

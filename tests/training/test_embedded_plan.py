@@ -1,0 +1,134 @@
+"""The chain of commands that makes the pack's own model: order, failure, stopping, and that every command is valid."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+pytest.importorskip("accelerate", reason="needs requirements-train.txt")
+
+from unitalking.training import assemble, embedded
+from unitalking.training.jobs import Job, run_jobs
+from unitalking.training.prepare.__main__ import parser as prepare_parser
+from unitalking.training.recipe import load_recipe
+from unitalking.training.result import ABOUT_KEY
+from unitalking.training.settings import TrainingError
+from unitalking.training.start import read_tensors
+
+
+def job(name: str, code: str, *needs: str, alone: bool = False) -> Job:
+    return Job(name, (sys.executable, "-c", code), needs, alone)
+
+
+def note(folder: Path, name: str, wait_s: float = 0.0) -> str:
+    """Code that notes when it began and ended, in one file for all."""
+    return (
+        "import time\n"
+        f"file = open({str(folder / 'notes')!r}, 'a', buffering=1)\n"
+        f"file.write('+{name}\\n'); time.sleep({wait_s}); file.write('-{name}\\n')"
+    )
+
+
+def notes(folder: Path) -> list[str]:
+    return (folder / "notes").read_text().split()
+
+
+def test_jobs_wait_for_what_they_need_and_for_processors(tmp_path: Path) -> None:
+    jobs = [
+        job("a", note(tmp_path, "a", 0.5)),
+        job("b", note(tmp_path, "b", 1.5)),
+        job("c", note(tmp_path, "c"), "a"),
+        job("d", note(tmp_path, "d", 0.1), "c", alone=True),
+        job("e", note(tmp_path, "e"), "d"),
+    ]
+    said: list[str] = []
+    run_jobs(jobs, tmp_path / "logs", 3, said.append)
+    seen = notes(tmp_path)
+    assert set(seen[:2]) == {"+a", "+b"}
+    assert seen[2:] == ["-a", "+c", "-c", "-b", "+d", "-d", "+e", "-e"]
+    assert said[-1].startswith("e: done after")
+
+
+def test_one_at_a_time_where_there_is_one_processor(tmp_path: Path) -> None:
+    run_jobs([job(name, note(tmp_path, name)) for name in "abc"], tmp_path / "logs", 1, lambda _: None)
+    assert notes(tmp_path) == ["+a", "-a", "+b", "-b", "+c", "-c"]
+
+
+def test_a_failure_stops_the_others_and_shows_its_log(tmp_path: Path) -> None:
+    jobs = [
+        job("slow", note(tmp_path, "slow", 60)),
+        job("broken", "import time; time.sleep(0.5); raise SystemExit('no such voice')"),
+        job("after", note(tmp_path, "after"), "broken"),
+    ]
+    began = time.monotonic()
+    with pytest.raises(TrainingError, match=r"(?s)broken failed with status 1.*no such voice"):
+        run_jobs(jobs, tmp_path / "logs", 2, lambda _: None)
+    assert time.monotonic() - began < 30
+    assert notes(tmp_path) == ["+slow"]
+
+
+@pytest.mark.parametrize("name", embedded.PLANS)
+def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
+    plan = embedded.PLANS[name]
+    changes = [f"{plan.joint}:trainer.steps=77", "embedded_video_vae:data.clips=3"]
+    jobs = embedded.jobs_of(plan, tmp_path / "runs", tmp_path / "data", changes, 2)
+    recipes = {}
+    known: set[str] = set()
+    for each in jobs:
+        assert known.issuperset(each.needs), each.name
+        known.add(each.name)
+        command = list(each.command)
+        if "unitalking.training" in command:
+            recipe, *own = command[command.index("unitalking.training") + 1 :]
+            recipes[recipe] = load_recipe(recipe, own)[1]
+    assert set(recipes) == {"embedded_audio_vae", "embedded_video_vae", *plan.vocoder, plan.speech, plan.joint}
+    assert recipes[plan.joint].trainer.steps == 77
+    assert recipes["embedded_video_vae"].data.clips == 3
+    by_name = {each.name: each for each in jobs}
+    made = by_name["spoken"].command[by_name["spoken"].command.index("unitalking.training.prepare") + 1 :]
+    spoken = prepare_parser().parse_args(made)
+    assert spoken.audio_only
+    assert spoken.source == f"synthetic:{plan.spoken}"
+    # Each reads what the one before leaves.
+    bundle = Path(by_name["embedded_codecs"].command[-1])
+    assert str(bundle) == spoken.model == recipes[plan.speech].model.codecs
+    assert recipes[plan.speech].data == str(spoken.out)
+    assert recipes[plan.joint].data == by_name["faces"].command[-1]
+    assert recipes[plan.joint].model.start == str(Path(recipes[plan.speech].folder) / "model.safetensors")
+    assert [part for part in by_name["embedded_codecs"].command if part.startswith("--")] == [
+        *("--audio-vae", "--vocoder", "--video-vae", "--out")
+    ]
+
+
+def test_the_plan_ends_with_the_named_file(tmp_path: Path) -> None:
+    trained = tmp_path / "model.safetensors"
+    about = {"recipe": {"trainer": {"seed": 5}}}
+    save_file({"video.weight": torch.ones(3)}, trained, {"format": "pt", ABOUT_KEY: json.dumps(about)})
+    size = embedded.publish(trained, tmp_path / "models" / "made.safetensors", {"commit": "abc", "spoken": "clips=3"})
+    made = tmp_path / "models" / "made.safetensors"
+    assert size == made.stat().st_size
+    assert torch.equal(load_file(made)["video.weight"], torch.ones(3))
+    assert json.loads(read_tensors(made)[1][ABOUT_KEY]) == about | {"commit": "abc", "spoken": "clips=3"}
+    assert [file.name for file in made.parent.iterdir()] == [made.name]
+
+
+def test_the_command_reports_a_step_that_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folders = ["--runs", str(tmp_path / "runs"), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "m")]
+    status = embedded.main([*folders, "--change", "embedded_audio_vae:no_such_key=1", "--cores", "1"])
+    assert status == 1
+    assert "embedded_audio_vae failed with status 1" in caplog.text
+    assert "no_such_key" in caplog.text
+
+
+def test_assemble_takes_what_the_plan_gives_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plan = embedded.PLANS["embedded_cpu"]
+    jobs = {each.name: each for each in embedded.jobs_of(plan, tmp_path, tmp_path, [], 1)}
+    command = list(jobs[embedded.CODECS].command)
+    assert assemble.main(command[command.index("unitalking.training.assemble") + 1 :]) == 1
+    assert "embedded_video_vae/video_vae.safetensors" in caplog.text
