@@ -44,12 +44,13 @@ class RegressionBatches:
 
 
 class Regression(Objective):
-    """Two layers named like a network's blocks, so that Muon takes its matrices."""
+    """Layers named like a network's blocks, so that Muon takes its matrices, two of them of one shape."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
-        self.net = nn.ModuleDict({"blocks": nn.Sequential(nn.Linear(6, width), nn.Tanh(), nn.Linear(width, 2))})
+        layers = nn.Linear(6, width), nn.Tanh(), nn.Linear(width, 6), nn.Linear(6, width), nn.Linear(width, 2)
+        self.net = nn.ModuleDict({"blocks": nn.Sequential(*layers)})
         for value in self.parameters():
             value.data = torch.randn(value.shape, generator=generator) * 0.3
 
@@ -66,7 +67,7 @@ def main(folder: Path, settings: dict, losses: Path) -> None:
     totals = [torch.tensor(value, dtype=torch.float64) for value in seen]
     means = [float(trainer.accelerator.reduce(value, "mean")) for value in totals]
     if trainer.accelerator.is_main_process:
-        losses.write_text(json.dumps(means))
+        losses.write_text(json.dumps({"processes": trainer.accelerator.num_processes, "losses": means}))
 
 
 def build(folder: Path, settings: dict, poison: int = -1) -> Trainer:

@@ -109,9 +109,7 @@ def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], processes: i
         Job("spoken", module(*prepare, f"synthetic:{plan.spoken}", str(spoken), "--audio-only"), (CODECS,), True)
     )
     jobs.append(Job("faces", module(*prepare, f"synthetic:{plan.faces}", str(faces)), (CODECS,), True))
-    launch = ("accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1")
-    launch += ("--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0")
-    launch += () if torch.accelerator.is_available() else ("--cpu",)
+    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", str(processes))
     stages = {
         plan.speech: (f"data={spoken}", f"model.codecs={bundle}"),
         plan.joint: (f"data={faces}", f"model.start={runs / plan.speech / 'model.safetensors'}"),

@@ -1,7 +1,8 @@
 """Muon: momentum steps made orthogonal, for matrices. Ours, the paper trains with AdamW.
 
 PyTorch's own works matrix by matrix and in bfloat16 alone, which is ten times slower on processors without instructions
-for it. This one takes matrices of one shape together and leaves the precision to the caller; the steps are the same.
+for it. This one takes matrices of one shape together, shares them out over processes, and leaves the precision to the
+caller; the steps are the same.
 
 Source: Jordan et al. (2024), the quintic iteration and its coefficients.
 """
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -64,10 +65,23 @@ class Muon(Optimizer):
                 means = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
                 torch._foreach_lerp_(means, gradients, 1 - momentum)
                 ahead = torch._foreach_lerp(gradients, means, momentum)
-                moves = orthogonalise(torch.stack(ahead), self.dtype).to(parameters[0].dtype)
+                moves = _shared_out(torch.stack(ahead), self.dtype).to(parameters[0].dtype)
                 torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
                 rate = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
                 torch._foreach_add_(parameters, list(moves.unbind()), alpha=-rate)
+
+
+def _shared_out(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """`orthogonalise`, where there are several processes each of them for a part of the matrices."""
+    processes = distributed.get_world_size() if distributed.is_initialized() else 1
+    if processes == 1:
+        return orthogonalise(matrices, dtype)
+    count = len(matrices)
+    filled = torch.cat((matrices, matrices.new_zeros(-count % processes, *matrices.shape[1:])))
+    own = orthogonalise(filled.chunk(processes)[distributed.get_rank()], dtype).contiguous()
+    gathered = own.new_empty(filled.shape)
+    distributed.all_gather_into_tensor(gathered, own)
+    return gathered[:count]
 
 
 def orthogonalise(matrices: Tensor, dtype: torch.dtype) -> Tensor:

@@ -119,6 +119,8 @@ class Trainer:
         Raises:
             TrainingError: NaN or Inf in a loss or gradient, a checkpoint that cannot be written or is another run's.
         """
+        state = self.accelerator.state
+        log.info("%d processes on %s, precision %s", state.num_processes, state.device.type, state.mixed_precision)
         self._resume()
         if self.step >= self.settings.steps:
             log.info("step %d of %d: nothing left to do", self.step, self.settings.steps)
