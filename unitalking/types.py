@@ -72,13 +72,15 @@ class Conditions:
     """What a stream is conditioned on, the same at every step of a run.
 
     Attributes:
-        text: projected text, (B, text_len, D).
+        text: projected text, (B, rows, D).
+        text_repeats: how many more times the last row of the text is attended to: rows + text_repeats = text_len.
         reference: projected voice reference, (B, reference_tokens, D), None: nobody in the batch has a voice.
         voice_present: 1 or 0 per sample, (B, 1, 1); multiplies what the reference adds. Needed with `reference`.
         keys: keys and values of every block, or None to have them computed anew at each step (less memory).
     """
 
     text: Tensor
+    text_repeats: int = 0
     reference: Tensor | None = None
     voice_present: Tensor | None = None
     keys: tuple[CrossKeys, ...] | None = None

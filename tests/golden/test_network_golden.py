@@ -67,8 +67,10 @@ def run_wan(file: object, timestep: Tensor, tokens_per_entry: int, dtype: torch.
     results["e_row0"] = level[0, 0]
     results["e0_row0"] = state.level[0, 0].flatten()
     results["head"] = model.video.head(recorder.blocks[-1][0], level, noise.lengths)[0]
-    results["text_embed_first32"] = conditions.text[0, :32]
-    results["text_embed_padrow"] = conditions.text[0, -1]
+    text = torch.cat((conditions.text[0], conditions.text[0, -1:].expand(conditions.text_repeats, -1)))
+    assert len(text) == model.config.text_len
+    results["text_embed_first32"] = text[:32]
+    results["text_embed_padrow"] = text[-1]
     return results
 
 

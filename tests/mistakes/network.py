@@ -183,15 +183,22 @@ MISTAKES = [
     {
         "name": "padding_of_the_text_not_attended_to",
         "file": "unitalking/model/stream.py",
-        "old": "self.text_embedding(F.pad(context, (0, 0, 0, missing)))",
-        "new": "self.text_embedding(context)",
+        "old": "(F.pad(context, (0, 0, 0, min(missing, 1)))), max(missing - 1, 0)",
+        "new": "(context), 0",
+        "tests": [f"{PLAIN}[tts]", f"{STREAM}rows_of_padding_are_attended_to"],
+    },
+    {
+        "name": "one_row_of_padding_for_all",
+        "file": "unitalking/model/stream.py",
+        "old": "max(missing - 1, 0)",
+        "new": "0",
         "tests": [f"{PLAIN}[tts]", f"{STREAM}rows_of_padding_are_attended_to"],
     },
     {
         "name": "text_padded_after_its_projection",
         "file": "unitalking/model/stream.py",
-        "old": "self.text_embedding(F.pad(context, (0, 0, 0, missing)))",
-        "new": "F.pad(self.text_embedding(context), (0, 0, 0, missing))",
+        "old": "self.text_embedding(F.pad(context, (0, 0, 0, min(missing, 1)))), max",
+        "new": "F.pad(self.text_embedding(context), (0, 0, 0, min(missing, 1))), max",
         "tests": [f"{PLAIN}[tts]", f"{STREAM}text_is_padded_with_zeros_before_its_projection"],
     },
     {

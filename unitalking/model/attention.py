@@ -71,9 +71,17 @@ class CrossAttention(nn.Module):
             self.v_reference = operations.Linear(config.dim, config.dim, **factory)
             self.norm_k_reference = operations.RMSNorm(config.dim, eps=config.eps, **factory)
 
-    def project_conditions(self, text: Tensor, reference: Tensor | None) -> CrossKeys:
-        """Keys and values of the text (B, text_len, D) and the reference (B, reference_tokens, D) or None."""
+    def project_conditions(self, text: Tensor, repeats: int, reference: Tensor | None) -> CrossKeys:
+        """Keys and values of the text and the reference.
+
+        Args:
+            text: (B, rows, D).
+            repeats: how many more times the text's last row is there.
+            reference: (B, reference_tokens, D) or None.
+        """
         keys, values = self.norm_k(self.k(text)), self.v(text)
+        if repeats:
+            keys, values = (torch.cat([part, part[:, -1:].expand(-1, repeats, -1)], dim=1) for part in (keys, values))
         if reference is None or not self.has_reference:
             return CrossKeys(keys, values)
         return CrossKeys(keys, values, self.norm_k_reference(self.k_reference(reference)), self.v_reference(reference))

@@ -76,7 +76,7 @@ class StreamBlock(nn.Module):
         """This block's keys and values of the conditions: the kept ones, or computed here."""
         if conditions.keys is not None:
             return conditions.keys[index]
-        return self.cross_attn.project_conditions(conditions.text, conditions.reference)
+        return self.cross_attn.project_conditions(conditions.text, conditions.text_repeats, conditions.reference)
 
 
 def run_blocks(

@@ -131,10 +131,14 @@ class Stream(nn.Module):
         out = out.unflatten(1, grid).unflatten(-1, (*self.patch_size, -1))  # (B, F, H, W, pt, ph, pw, C)
         return out.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
-    def embed_text(self, context: Tensor) -> Tensor:
+    def embed_text(self, context: Tensor) -> tuple[Tensor, int]:
         """Projected text: encoded rows (B, rows, text_dim), at most text_len, zero-padded to text_len first.
 
-        The rows of padding are attended to like all others (Wan2.2); after the projection they are not zero.
+        The rows of padding are attended to like all others (Wan2.2); after the projection they are not zero, and all
+        the same, so that only the first of them is computed.
+
+        Returns:
+            (B, rows + 1, D), the last row padding, or (B, text_len, D); and how many more rows are as the last.
 
         Raises:
             ValueError: more rows than text_len.
@@ -142,7 +146,7 @@ class Stream(nn.Module):
         missing = self.text_len - context.shape[1]
         if missing < 0:
             raise ValueError(f"context: got {context.shape[1]} rows, this model takes {self.text_len}; cut it first.")
-        return self.text_embedding(F.pad(context, (0, 0, 0, missing)))
+        return self.text_embedding(F.pad(context, (0, 0, 0, min(missing, 1)))), max(missing - 1, 0)
 
     def condition(
         self, context: Tensor, reference: Tensor | None, voice_present: Tensor | None, *, keep_keys: bool
@@ -154,11 +158,11 @@ class Stream(nn.Module):
             reference: projected reference (B, reference_tokens, D), or None.
             voice_present: (B,), 1 or 0; needed with `reference`.
         """
-        text = self.embed_text(context)
+        text, repeats = self.embed_text(context)
         if reference is None or not self.blocks[0].cross_attn.has_reference:
             reference = voice_present = None
         present = None if voice_present is None else voice_present[:, None, None]
         keys = None
         if keep_keys:
-            keys = tuple(block.cross_attn.project_conditions(text, reference) for block in self.blocks)
-        return Conditions(text, reference, present, keys)
+            keys = tuple(block.cross_attn.project_conditions(text, repeats, reference) for block in self.blocks)
+        return Conditions(text, repeats, reference, present, keys)

@@ -69,19 +69,23 @@ def test_audio_tokens_are_its_latents_in_order() -> None:
 def test_text_is_padded_with_zeros_before_its_projection() -> None:
     stream = tiny_model().video
     rows = normal(2, 4, 10, seed=1)
-    text = stream.embed_text(rows)
-    assert text.shape == (2, 7, 44)
+    text, repeats = stream.embed_text(rows)
+    assert (text.shape, repeats) == ((2, 5, 44), 2)
     torch.testing.assert_close(text[:, :4], stream.text_embedding(rows))
     pad = stream.text_embedding(torch.zeros(10, dtype=torch.float64))
     assert pad.norm() > 0.1, "biases make a row of padding more than nothing"
-    torch.testing.assert_close(text[:, 4:], pad.expand(2, 3, 44))
+    torch.testing.assert_close(text[:, 4:], pad.expand(2, 1, 44))
+    keys = stream.blocks[0].cross_attn.project_conditions(text, repeats, None)
+    assert keys.text_keys.shape == keys.text_values.shape == (2, 7, 44)
+    assert torch.equal(keys.text_values[:, 5:], keys.text_values[:, 4:5].expand(2, 2, 44))
+    assert stream.embed_text(normal(2, 6, 10, seed=1))[1] == stream.embed_text(normal(2, 7, 10, seed=1))[1] == 0
 
 
 def test_rows_of_padding_are_attended_to() -> None:
     model, inputs = tiny_model(), given()
     padded = inputs.but(video_context=torch.cat([inputs.video_context, torch.zeros(2, 2, 10)], 1))
     for written, implied in zip(run(model, padded), run(model, inputs), strict=True):
-        assert torch.equal(written, implied)
+        assert rel_l2(written, implied) < 1e-12
     shorter = tiny_model(tiny_config(text_len=5))
     shorter.load_state_dict(model.state_dict())
     assert rel_l2(run(shorter, inputs)[0], run(model, inputs)[0]) > 1e-3

@@ -107,7 +107,7 @@ def test_the_voices_keys_are_normalised_with_their_own_weight() -> None:
 def test_text_and_voice_are_summed_before_one_output_projection() -> None:
     model, inputs = tiny_model(), given(voice=True)
     cross = model.audio.blocks[0].cross_attn
-    keys = cross.project_conditions(normal(2, 7, 44, seed=1), model.audio.embed(inputs.reference))
+    keys = cross.project_conditions(normal(2, 7, 44, seed=1), 0, model.audio.embed(inputs.reference))
     parts: list[Tensor] = []
 
     def recording(*call: Tensor) -> Tensor:
