@@ -26,7 +26,9 @@ def register_folders() -> None:
 
 def model_choices() -> list[str]:
     """Model files, the pack's own first, each name once."""
-    return list(dict.fromkeys(name for folder in MODEL_FOLDERS for name in folder_paths.get_filename_list(folder)))
+    own = sorted(path.name for path in (PACK / "models").glob("*.safetensors"))
+    listed = [name for folder in MODEL_FOLDERS for name in folder_paths.get_filename_list(folder)]
+    return list(dict.fromkeys([*own, *listed]))
 
 
 def part_choices(folder: str) -> list[str]:

@@ -31,7 +31,7 @@ LOG_LINES = 60
 
 sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
 # At the end: `scripts/test.py` must not hide the standard library's `test`.
-sys.path.append(str(ROOT / "scripts"))
+sys.path += [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 
 def import_package(name: str, folder: Path) -> ModuleType:
@@ -107,8 +107,11 @@ def comfy_imports(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) 
     ComfyUI reads `sys.argv` once, when `comfy.cli_args` is imported, and fixes its base directory with it.
     """
     sys.path.insert(0, str(comfyui_path))
-    pytest_argv = sys.argv
-    sys.argv = ["comfyui", "--cpu", "--base-directory", str(tmp_path_factory.mktemp("comfyui"))]
+    from tiny_model import add_tiny_model
+
+    pytest_argv, base_directory = sys.argv, tmp_path_factory.mktemp("comfyui")
+    add_tiny_model(base_directory)
+    sys.argv = ["comfyui", "--cpu", "--base-directory", str(base_directory)]
     try:
         importlib.import_module("comfy.options").enable_args_parsing()
         importlib.import_module("comfy.cli_args")
@@ -129,8 +132,11 @@ def pack(comfy_imports: Path) -> Callable[[str], ModuleType]:
 
 @pytest.fixture(scope="session")
 def host(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUI]:
-    """A ComfyUI server with this checkout as its only custom node and an empty input folder: a started client."""
+    """A ComfyUI server with this checkout as its only custom node, an empty input folder and the tiny random model."""
     from comfyui import ComfyUI
+    from tiny_model import add_tiny_model
 
-    with ComfyUI(comfyui_path, tmp_path_factory.mktemp("host")) as server:
+    base_directory = tmp_path_factory.mktemp("host")
+    add_tiny_model(base_directory)
+    with ComfyUI(comfyui_path, base_directory) as server:
         yield server

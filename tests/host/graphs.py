@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from comfyui_events import PromptError, Result
 from safetensors.torch import load_file
+from tiny_model import TINY_MODEL
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -57,13 +58,13 @@ class Graph:
 
 
 class Clip(Graph):
-    """The graph of the examples: model, words and an empty clip; what follows is added stage by stage."""
+    """The graph of the examples with the tiny random model: what follows words and an empty clip is added by stages."""
 
     def __init__(
         self, host: ComfyUI, *, speech: str = "Hi.", loader: dict[str, Any] | None = None, **size: Any
     ) -> None:
         super().__init__(host)
-        self.model = self.add("UniTalkingModelLoader", **(loader or {}))
+        self.model = self.add("UniTalkingModelLoader", **{"model": TINY_MODEL.name, **(loader or {})})
         self.text = self.add("UniTalkingTextPrompt", model=self.model[0], clip=self.model[1], speech=speech)
         size = {"width": WIDTH, "height": HEIGHT, "frames": FRAMES, **size}
         self.empty = self.add("UniTalkingEmptyLatent", model=self.model[0], **size)

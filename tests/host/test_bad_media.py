@@ -13,6 +13,7 @@ import pytest
 import torch
 from graphs import FRAMES, HEIGHT, WIDTH, Clip, Node, assert_refused, saved_files, texts
 from PIL import Image
+from tiny_model import TINY_MODEL
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -223,10 +224,10 @@ Pack = Callable[[str], ModuleType]
 
 @pytest.fixture(scope="module")
 def parts(pack: Pack) -> tuple[Any, ...]:
-    """MODEL, CLIP, VAE and audio VAE of the pack's own model, in this process."""
+    """MODEL, CLIP, VAE and audio VAE of the tiny random model, in this process."""
     pack("nodes.files").register_folders()
     choices = 3 * ["from model file"]
-    return pack("nodes.loaders").LoadModel.execute("unitalking_embedded.safetensors", *choices, "default").args
+    return pack("nodes.loaders").LoadModel.execute(TINY_MODEL.name, *choices, "default").args
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import torch
 from graphs import Clip, Graph, assert_refused
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tiny_model import TINY_MODEL
 from torch import Tensor
 
 from unitalking.checkpoint.random_model import TINY, random_tensors
@@ -23,7 +24,6 @@ from unitalking.mapping import to_mapping
 if TYPE_CHECKING:
     from comfyui import ComfyUI
 
-EMBEDDED = Path(__file__).resolve().parents[2] / "models" / "unitalking_embedded.safetensors"
 AUDIO_WEIGHT = "audio.blocks.1.ffn.0.weight"
 VOCODER_WEIGHT = "audio_vae.vocoder.conv_pre.weight"
 
@@ -33,14 +33,14 @@ Change = Callable[[Tensors], Tensors]
 
 @pytest.fixture(scope="module")
 def tensors() -> Tensors:
-    """Everything in the pack's own model."""
-    return load_file(EMBEDDED)
+    """Everything in the tiny random model."""
+    return load_file(TINY_MODEL)
 
 
 @pytest.fixture(scope="module")
 def metadata() -> dict[str, str]:
     """Its metadata."""
-    with safe_open(EMBEDDED, "pt") as file:
+    with safe_open(TINY_MODEL, "pt") as file:
         return file.metadata()
 
 
@@ -81,7 +81,7 @@ BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 def test_a_file_that_is_no_safetensors(host: ComfyUI, folder: Path, name: str) -> None:
     change, match = BYTES[name]
     path = folder / "broken.safetensors"
-    path.write_bytes(change(EMBEDDED.read_bytes()))
+    path.write_bytes(change(TINY_MODEL.read_bytes()))
     assert_not_loaded(host, path, match)
 
 
@@ -209,12 +209,12 @@ def test_parts_of_another_model_are_refused(host: ComfyUI, folder: Path, metadat
     other = replace(TINY, in_dim=8, out_dim=8, audio_channels=6, **changes)
     path = folder / "other.safetensors"
     save_file({entry.name: value for entry, value in random_tensors(other, 0)}, path)
-    graph = finished(host, model=path.name, video_vae=EMBEDDED.name)
+    graph = finished(host, model=path.name, video_vae=TINY_MODEL.name)
     assert_refused(
-        graph, "UniTalkingModelLoader", "embedded.* is not the picture codec of this model: it needs .* 8 ch"
+        graph, "UniTalkingModelLoader", "tiny_random.* is not the picture codec of this model: it needs .* 8 ch"
     )
-    graph = finished(host, model=path.name, audio_codec=EMBEDDED.name)
-    assert_refused(graph, "UniTalkingModelLoader", "embedded.* is the sound codec of another model")
+    graph = finished(host, model=path.name, audio_codec=TINY_MODEL.name)
+    assert_refused(graph, "UniTalkingModelLoader", "tiny_random.* is the sound codec of another model")
 
 
 def test_a_weight_with_nan_is_named(host: ComfyUI, folder: Path, tensors: Tensors, metadata: dict[str, str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_model import TINY_MODEL
 from torch import Tensor
 
 Pack = Callable[[str], ModuleType]
@@ -16,10 +17,10 @@ RATE = 16000
 
 @pytest.fixture(scope="module")
 def loaded(pack: Pack) -> tuple[Any, ...]:
-    """MODEL, CLIP, VAE and audio VAE of the pack's own model."""
+    """MODEL, CLIP, VAE and audio VAE of the tiny random model."""
     pack("nodes.files").register_folders()
     choices = 3 * ["from model file"]
-    return pack("nodes.loaders").LoadModel.execute("unitalking_embedded.safetensors", *choices, "default").args
+    return pack("nodes.loaders").LoadModel.execute(TINY_MODEL.name, *choices, "default").args
 
 
 @pytest.fixture(autouse=True)

@@ -21,15 +21,15 @@ from graphs import (
     saved_files,
 )
 from PIL import Image
+from tiny_model import TINY_MODEL
 from torch import Tensor
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI
     from comfyui_events import Result
 
-RATE = 16000  # of the pack's own model
+RATE = 16000  # of the tiny random model
 SAMPLES = round(FRAMES / FPS * RATE)
-EMBEDDED = "unitalking_embedded.safetensors"
 
 
 def streams(clip: Clip, latent: list[Any]) -> list[Tensor]:
@@ -198,7 +198,7 @@ def test_model_saved_by_the_stock_node_loads_and_makes_the_same_clip(host: Comfy
     try:
         listed = host.get("/object_info/UniTalkingModelLoader")["UniTalkingModelLoader"]["input"]["required"]["model"]
         assert path.name in listed[1]["options"]
-        parts = {"text_encoder": EMBEDDED, "video_vae": EMBEDDED, "audio_codec": EMBEDDED}
+        parts = dict.fromkeys(("text_encoder", "video_vae", "audio_codec"), TINY_MODEL.name)
         second = Clip(host, loader={"model": path.name, **parts})
         assert same(streams(second, second.joint(seed=41)[0]), expected)
     finally:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_model import TINY_MODEL as MODEL
 
 from unitalking.checkpoint.files import config_tensors, read_model
 from unitalking.config import UniTalkingConfig
@@ -26,7 +27,6 @@ from unitalking.training.prepare.run import prepare
 from unitalking.training.shards import Shards
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MODEL = ROOT / "models" / "unitalking_embedded.safetensors"
 
 
 def training_helper(name: str) -> ModuleType:
@@ -51,8 +51,8 @@ def test_reference_is_what_encode_voice_reference_makes(name: str, pack: Callabl
     torch.testing.assert_close(cached, voice.latents[0].float(), rtol=0, atol=1e-4)
 
 
-def embedded_model(path: Path, **changes: Any) -> tuple[Path, UniTalkingConfig]:
-    """The embedded model's file with another config; parts that it has as None are left out."""
+def changed_model(path: Path, **changes: Any) -> tuple[Path, UniTalkingConfig]:
+    """The tiny random model with another config; parts that it has as None are left out."""
     fields = {"video_vae": "video_vae.", "text_encoder": "text_encoder."}
     gone = tuple(prefix for field, prefix in fields.items() if field in changes)
     tensors = {name: value for name, value in load_file(MODEL).items() if not name.startswith(gone)}
@@ -87,7 +87,7 @@ def test_a_host_vae_encodes_as_in_comfyui(comfy_imports: Path, tmp_path: Path) -
     clip_files.write_video(tmp_path / "clips" / "a.mkv", frames, clip_files.tone(9 / 24))
     (tmp_path / "clips" / "a.txt").write_text("Hello.")
     strides = {"in_dim": 16, "out_dim": 16, "video_stride": (4, 8, 8)}
-    model, _ = embedded_model(tmp_path / "model.safetensors", video_vae=None, **strides)
+    model, _ = changed_model(tmp_path / "model.safetensors", video_vae=None, **strides)
     wan = random_wan_vae(tmp_path / "vae.safetensors")
     options = ["--comfyui", str(comfy_imports), "--vae", str(tmp_path / "vae.safetensors"), "--dtype", "float32"]
     arguments = [str(tmp_path / "clips"), str(tmp_path / "set"), "--model", str(model), "--size", "64x64", *options]
@@ -121,7 +121,7 @@ def test_a_host_text_encoder_embeds_as_text_prompt_does(
         value.normal_(std=0.03, generator=generator)
     path = tmp_path / "t5.safetensors"
     save_file({name: value.contiguous() for name, value in t5.transformer.state_dict().items()}, path)
-    model, config = embedded_model(tmp_path / "m.safetensors", text_encoder=None, text_dim=768, text_len=128)
+    model, config = changed_model(tmp_path / "m.safetensors", text_encoder=None, text_dim=768, text_len=128)
     encode, info = HostEncoders(str(comfy_imports), "cpu").text(str(path), "stable_audio", config)
     clip = sd.load_clip(ckpt_paths=[str(path)], clip_type=sd.CLIPType.STABLE_AUDIO)
     for prompt in ("a (woman:1.5) <S>Hello there.<E>", "", "word " * 300):

@@ -19,6 +19,7 @@ import torch
 import yaml
 from clip_files import RATE, pictures, tone, write_sound, write_video
 from safetensors.torch import load_file, save_file
+from tiny_model import TINY_MODEL as MODEL
 
 from unitalking import timeline
 from unitalking.checkpoint.files import config_tensors, read_model
@@ -36,7 +37,6 @@ from unitalking.training.prepare.sums import mean_colours
 from unitalking.training.shards import CachedClip, Shards
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MODEL = ROOT / "models" / "unitalking_embedded.safetensors"
 
 
 # Pictures of the clips of `folder`.
@@ -132,7 +132,7 @@ def test_description_says_what_made_it_and_fits_its_model_alone(folder: Path, tm
     check_model(tmp_path, info, file.config, *own)
     changed = dict(file.parts["video_vae"])
     changed["encoder.conv_in.bias"] = changed["encoder.conv_in.bias"] + 0.1
-    with pytest.raises(DataError, match=r"picture codec's weights .*unitalking_embedded\.safetensors"):
+    with pytest.raises(DataError, match=r"picture codec's weights .*tiny_random\.safetensors"):
         check_model(tmp_path, info, file.config, encoder_info("video_vae", file.config, changed))
 
 
@@ -419,7 +419,7 @@ def test_nothing_to_keep_is_an_error_with_reasons(tmp_path: Path) -> None:
 
 
 def without(prefix: str, path: Path, **config: object) -> Path:
-    """The embedded model without a part, and with another config."""
+    """The tiny random model without a part, and with another config."""
     tensors = {name: value for name, value in load_file(MODEL).items() if not name.startswith(prefix)}
     file = read_model(load_file(MODEL), None, "model")
     text, tensors["unitalking.config"] = config_tensors(replace(file.config, **config))

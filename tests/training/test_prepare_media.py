@@ -98,8 +98,9 @@ def test_fitting_is_that_of_a_portrait(width: int, height: int) -> None:
     expected = fit_portrait(torch.from_numpy(picture.copy()).float()[None] / 255, width, height, "crop")[0][0] * 255
     found = torch.from_numpy(crop_to(picture, width, height)).float()
     assert found.shape == expected.shape
-    assert float((found - expected).abs().max()) <= (7 if width > 256 else 2.5)  # enlarged: at hard edges
-    assert float((found - expected).abs().mean()) < 0.5
+    apart = (found - expected).abs()
+    assert float(apart.flatten().quantile(0.999)) < 1  # the rest lies at the drawing's hard edges
+    assert float(apart.mean()) < 0.25
 
 
 def test_a_phone_held_upright_gives_upright_pictures(tmp_path: Path) -> None:

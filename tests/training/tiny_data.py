@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tiny_model import TINY_MODEL as MODEL
 
 from unitalking import timeline
 from unitalking.checkpoint.random_model import TINY
@@ -15,7 +16,6 @@ from unitalking.training.dataset import ChannelStatistics, DatasetInfo, write_de
 from unitalking.training.shard_writer import ShardWriter
 from unitalking.training.shards import CachedClip
 
-MODEL = Path(__file__).resolve().parent.parent.parent / "models" / "unitalking_embedded.safetensors"
 SENTENCES = ("Good morning.", "The train leaves at nine.", "How are you?", "Bring the red book.", "It rains.")
 
 
