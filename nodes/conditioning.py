@@ -8,6 +8,7 @@ from comfy_api.latest import io, ui
 
 from ..unitalking import timeline
 from ..unitalking.config import UniTalkingConfig
+from ..unitalking.domain import unlearned
 from ..unitalking.prompt import compose_prompt
 from ..unitalking.speech_timing import speech_duration_s
 from ..unitalking.voice import analyse_voice, resample
@@ -19,6 +20,7 @@ from .voice import Voice, check_voice
 
 VoiceSocket = io.Custom(VOICE_TYPE)
 LONGEST_VOICE_S = 10.0
+SHOWN_CHARACTERS = 8
 
 
 class EncodeVoiceReference(io.ComfyNode):
@@ -110,33 +112,37 @@ class TextPrompt(io.ComfyNode):
                 io.String.Input(
                     "speech",
                     multiline=True,
-                    default="Hello, nice to meet you.",
+                    default="Hello, it is good to meet you.",
                     tooltip="The words to be spoken, and nothing else. A single speaker.",
                 ),
                 io.String.Input(
                     "scene",
                     multiline=True,
                     default="",
-                    tooltip="What is seen: the person, the place, the light. Models without scene knowledge ignore it.",
+                    tooltip="What is seen: the person, the place, the light. The pack's own model knows drawn faces: "
+                    "age, hair, skin, glasses, beard, clothes and background, by colours and simple words.",
                 ),
                 io.String.Input(
                     "sound",
                     multiline=True,
                     default="",
-                    tooltip="What is heard besides the words: tone of voice, room, background. May stay empty.",
+                    tooltip="What is heard besides the words: tone of voice, room, background. The pack's own model "
+                    "knows the low, medium or high voice of a man or a woman. May stay empty.",
                 ),
                 io.String.Input(
                     "negative_picture",
                     multiline=True,
                     default="",
-                    tooltip="What the picture should not look like, e.g. jitter, bad hands, blur, distortion.",
+                    tooltip="What the picture should not look like, e.g. jitter, bad hands, blur, distortion. For "
+                    "full-size models; leave it empty with the pack's own.",
                     advanced=True,
                 ),
                 io.String.Input(
                     "negative_sound",
                     multiline=True,
                     default="",
-                    tooltip="What the sound should not be like, e.g. robotic, muffled, echo, distorted.",
+                    tooltip="What the sound should not be like, e.g. robotic, muffled, echo, distorted. For full-size "
+                    "models; leave it empty with the pack's own.",
                     advanced=True,
                 ),
                 io.Combo.Input(
@@ -181,6 +187,7 @@ class TextPrompt(io.ComfyNode):
         style = config.prompt_style if prompt_style == "auto" else prompt_style
         prompt = compose_prompt(speech, scene, sound, style)
         notes: list[str] = [] if speech.strip() else ["no speech: nothing will be said"]
+        notes += unlearned_text(speech + scene + sound, config)
         positive = encode_text(clip, prompt, config, "prompt", notes)
         negative = encode_text(clip, negative_picture, config, "negative for the picture", notes)
         unheard = encode_text(clip, negative_sound, config, "negative for the sound", notes)
@@ -197,6 +204,18 @@ class TextPrompt(io.ComfyNode):
             frames,
             ui=ui.PreviewText(as_html(shown)),
         )
+
+
+def unlearned_text(text: str, config: UniTalkingConfig) -> tuple[str, ...]:
+    """A sentence where a text has characters that the model has not learned, with what it knows."""
+    found = unlearned(text, config.trained.characters)
+    if not found:
+        return ()
+    shown = " ".join(found[:SHOWN_CHARACTERS]) + (" ..." if len(found) > SHOWN_CHARACTERS else "")
+    return (
+        f"this model has not learned {shown} and will guess: it is {config.trained.description}, whose texts are "
+        f"written with {config.trained.characters}; write numbers as words, other languages need a full-size model",
+    )
 
 
 def encode_text(clip: Any, text: str, config: UniTalkingConfig, name: str, notes: list[str]) -> list:

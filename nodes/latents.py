@@ -17,6 +17,7 @@ from ..unitalking.tasks import TASKS
 from .assets import NO_SAMPLE, load_portrait, portrait_choices
 from .constants import CATEGORY, LATENT_KEY
 from .messages import config_of, say
+from .vae import VideoVAE
 
 STREAMS = ("both", "sound", "picture")
 
@@ -127,7 +128,8 @@ class Portrait(io.ComfyNode):
             node_id="UniTalkingPortrait",
             display_name="Portrait Image",
             category=CATEGORY,
-            description="The clip starts from this picture: it gives the face, the framing and the light.",
+            description="The clip starts from this picture: it gives the face, the framing and the light. A note says "
+            "where the model was trained on pictures of another kind.",
             search_aliases=["first frame", "image to video", "identity"],
             inputs=[
                 io.Latent.Input("latent", tooltip="The empty clip, from Empty AV Latent."),
@@ -171,10 +173,30 @@ class Portrait(io.ComfyNode):
             )
         height, width = (side * vae.spacial_compression_encode() for side in video.shape[-2:])
         picture, notes = fit_portrait(load_portrait(sample_portrait) if image is None else image, width, height, fit)
+        notes += foreign_picture(vae, picture)
         if notes:
             say(cls, "\n".join(notes))
         held = hold_first_frame(latent, vae.encode(picture))
         return io.NodeOutput(held, picture, ui=ui.PreviewImage(picture, cls=cls))
+
+
+def foreign_picture(vae: Any, picture: Tensor) -> tuple[str, ...]:
+    """A sentence where a fitted picture (1, H, W, 3) is far from what the codec's model knows, and which model fits.
+
+    The codecs of full-size models say nothing of what was learned, and neither does this.
+    """
+    if not isinstance(vae, VideoVAE) or vae.domain is None:
+        return ()
+    height, width = (cells * vae.spacial_compression_encode() for cells in vae.domain.cells)
+    seen, _ = fit_portrait(picture, width, height, "crop")
+    distance = float(vae.domain.distance(vae.encode(seen)[:, :, 0]))
+    if distance <= vae.domain.limit:
+        return ()
+    return (
+        f"This picture is far from those that the model knows (distance {distance:.1f}, known up to "
+        f"{vae.domain.limit:.1f}): it is {vae.config.trained.description}, so the face will look wrong. "
+        "The sample portraits fit it; for photographs load a full-size UniTalking model.",
+    )
 
 
 def video_of(latent: dict[str, Any], node: str) -> Tensor:

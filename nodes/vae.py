@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..unitalking.checkpoint.files import ModelFile, load_strict, read_part
 from ..unitalking.checkpoint.parts import build_part
 from ..unitalking.config import UniTalkingConfig
+from ..unitalking.domain import Domain
 from .loading import read_tensors
 
 # Audio latents per stretch when decoding: about 12 s at 44.1 kHz, so that memory does not grow with the clip.
@@ -109,10 +110,14 @@ def codec_id(config: UniTalkingConfig) -> str:
 
 
 class VideoVAE(ReadyVAE):
-    """The small video codec of a bundle as the host's video VAE."""
+    """The small video codec of a bundle as the host's video VAE.
 
-    def __init__(self, module: nn.Module, config: UniTalkingConfig) -> None:
+    `config` is that of the bundle's model, `domain` the first pictures that this model knows, or None: all.
+    """
+
+    def __init__(self, module: nn.Module, config: UniTalkingConfig, domain: Domain | None = None) -> None:
         super().__init__(module, dtype=torch.float32, offload=False)
+        self.config, self.domain = config, domain
         time, height, width = config.video_stride
         self.latent_channels = config.in_dim
         self.latent_dim = 3
@@ -159,4 +164,4 @@ def load_bundled_video_vae(file: ModelFile) -> VideoVAE:
     module = build_part(file.config, "video_vae")
     tensors = {key: value.float() for key, value in file.parts["video_vae"].items()}
     load_strict(module, tensors, f"{file.name} (video codec)")
-    return VideoVAE(module, file.config)
+    return VideoVAE(module, file.config, file.domain)

@@ -39,7 +39,12 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Trained:
-    """The range a model was trained in: what widgets default to and what tooltips and warnings quote."""
+    """The range a model was trained in: what widgets default to and what tooltips and warnings quote.
+
+    Attributes:
+        description: what the model is, as in "a small model of drawn faces"; ends no sentence.
+        characters: all that its texts were written with, small letters for both; "": any.
+    """
 
     width: int = 704
     height: int = 704
@@ -47,6 +52,7 @@ class Trained:
     max_area: int = 704 * 1280
     max_frames: int = 241
     description: str = ""
+    characters: str = ""
 
     def __post_init__(self) -> None:
         _above_zero(self, "width", "height", "frames", "max_area", "max_frames")

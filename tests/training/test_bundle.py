@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,30 @@ import torch
 
 pytest.importorskip("accelerate", reason="needs requirements-train.txt")
 
-from clips import Tones
+from clips import Tone, Tones
+from tiny_data import make_dataset
 
 from unitalking.checkpoint.files import load_strict, read_model
 from unitalking.checkpoint.parts import build_part
-from unitalking.checkpoint.random_model import TINY
+from unitalking.checkpoint.random_model import TINY, random_tensors
 from unitalking.codec.audio_codec import AUDIO_CODEC_TINY, AudioCodec
 from unitalking.codec.video_vae import VIDEO_VAE_TINY, VideoVAE
+from unitalking.domain import Domain
+from unitalking.mapping import to_mapping
 from unitalking.training import assemble
 from unitalking.training.audio_vae import AudioVAEConfig
-from unitalking.training.bundle import _cell_colours, _preview_factors, measure_latents, with_codecs
+from unitalking.training.bundle import (
+    _cell_colours,
+    _preview_factors,
+    measure_domain,
+    measure_latents,
+    with_codecs,
+)
+from unitalking.training.dataset import read_description
 from unitalking.training.part_files import save_part
-from unitalking.training.result import write_bundle
+from unitalking.training.result import write_bundle, write_model
 from unitalking.training.settings import TrainingError
+from unitalking.training.start import ModelSettings, load_start
 
 
 def codecs(seed: int = 0) -> assemble.Codecs:
@@ -62,6 +74,29 @@ def test_statistics_make_latents_standard() -> None:
         assert torch.allclose(normalised.std(1), torch.ones(len(normalised)), atol=1e-3)
 
 
+class ManyTones(Tones):
+    """The same six clips over and over."""
+
+    def clip(self, index: int) -> Tone:
+        return super().clip(index % 6)
+
+
+def test_a_model_knows_the_pictures_of_its_clips_early_and_late() -> None:
+    made, clips = codecs(), ManyTones(clips=128, size=64)
+    found = measure_domain(made.video_vae, clips, 128)
+    assert found.cells == (4, 4)
+
+    def distance(frame: torch.Tensor) -> float:
+        values = frame.permute(2, 0, 1)[None, :, None].float() / 127.5 - 1
+        with torch.no_grad():
+            return float(found.distance(made.video_vae.encode(values)[:, :, 0]))
+
+    for index in (3, 60, 127):
+        for place in (0, 6, 12):
+            assert distance(clips.clip(index).frames[place]) < 1.2 * found.limit
+    assert distance(torch.randint(0, 255, (64, 64, 3))) > 1.1 * found.limit
+
+
 def test_preview_factors_find_a_linear_picture() -> None:
     torch.manual_seed(0)
     latents, factors, bias = torch.randn(5, 400), torch.randn(5, 3), torch.tensor([0.1, -0.2, 0.3])
@@ -88,13 +123,15 @@ def test_an_assembled_bundle_loads_and_codes_as_its_parts_do(tmp_path: Path) -> 
     paths = write_parts(tmp_path, made)
     out = tmp_path / "bundle.safetensors"
     arguments = [f"--{path.stem.replace('_', '-')}={path}" for path in paths]
-    assert assemble.main([*arguments, f"--out={out}", "--clips=4"]) == 0
+    assert assemble.main([*arguments, f"--out={out}", "--clips=4", "--pictures=64"]) == 0
     with safetensors.safe_open(out, "pt") as opened:
         metadata = opened.metadata()
     file = read_model(safetensors.torch.load_file(out), metadata, out.name)
     assert file.config.in_dim == file.config.out_dim == VIDEO_VAE_TINY.latent_channels
     assert (file.config.sample_rate, file.config.hop) == (16000, 256)
     assert file.rgb.shape == (file.config.in_dim + 1, 3)
+    assert file.domain.cells == (8, 8)
+    assert 0.5 < file.domain.limit < 5
     assert file.parts.keys() == {"text_encoder", "video_vae", "audio_vae"}
     assert file.parts["audio_vae"]["vae.data_mean"].dtype == torch.float32
     assert file.parts["audio_vae"]["vocoder.conv_pre.weight"].dtype == torch.float16
@@ -104,6 +141,26 @@ def test_an_assembled_bundle_loads_and_codes_as_its_parts_do(tmp_path: Path) -> 
     with torch.no_grad():
         wanted, got = made.audio_codec.encode(wave), loaded.encode(wave)
     assert (wanted - got).abs().max() < 0.02 * wanted.abs().max()
+
+
+def test_what_a_bundle_knows_is_kept_by_the_models_that_start_from_it(tmp_path: Path) -> None:
+    made, known = codecs(), Domain.measured(torch.randn(64, VIDEO_VAE_TINY.latent_channels, 4, 4))
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for entry, values in random_tensors(TINY, seed=0):
+        part, _, name = entry.name.partition(".")
+        if part in ("video", "audio", "text_encoder"):
+            parts.setdefault(part, {})[name] = values
+    parts |= {"video_vae": made.video_vae.state_dict(), "audio_vae": made.audio_codec.state_dict()}
+    bundle, out = tmp_path / "bundle.safetensors", tmp_path / "trained.safetensors"
+    write_bundle(bundle, TINY, parts, {}, None, {}, domain=known)
+    info = read_description(make_dataset(tmp_path / "data"))
+    fresh = to_mapping(replace(TINY, video_vae=None, audio_codec=None))
+    for settings in (ModelSettings(start=str(bundle)), ModelSettings(config=fresh, codecs=str(bundle))):
+        start = load_start(settings, info)
+        write_model(out, start, {f"network.{name}": value for name, value in start.network.state_dict().items()}, {})
+        kept = Domain.from_tensors(safetensors.torch.load_file(out), TINY.in_dim)
+        assert kept is not None
+        assert torch.equal(kept.precision, known.precision)
 
 
 def test_codecs_set_channels_rates_and_strides_of_the_model() -> None:

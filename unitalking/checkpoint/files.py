@@ -5,6 +5,7 @@
     video.*, audio.*                             Wan2.2's names inside each stream
     latents.{video,audio}.{mean,std}             latent statistics, (C,)
     latents.video.rgb                            (C + 1, 3) preview factors, the last row the bias
+    domain.{mean,precision,limit}                first pictures that a small model knows (`domain`)
     text_encoder.*, video_vae.*, audio_vae.*     parts of a bundle
 
 Tensors are given as a mapping from names to tensors, as the host or safetensors loads them; this room opens no file.
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import UniTalkingConfig
+from ..domain import Domain
 from ..latents import LatentStatistics
 from ..mapping import from_mapping, to_mapping
 from .keys import to_module_keys
@@ -48,6 +50,7 @@ class ModelFile:
         parts: tensors of each part of a bundle that the file has, without the part's prefix.
         video, audio: latent statistics.
         rgb: (C + 1, 3) preview factors, or None.
+        domain: the first pictures that the model knows, or None: all.
         notes: what a person should know, such as a config that was guessed.
     """
 
@@ -58,6 +61,7 @@ class ModelFile:
     video: LatentStatistics
     audio: LatentStatistics
     rgb: Tensor | None
+    domain: Domain | None
     notes: tuple[str, ...]
 
 
@@ -85,6 +89,7 @@ def read_model(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None
     try:
         video = LatentStatistics.from_tensors(tensors, "video", config.in_dim)
         audio = LatentStatistics.from_tensors(tensors, "audio", config.audio_channels)
+        domain = Domain.from_tensors(tensors, config.in_dim)
     except ValueError as error:
         raise CheckpointError(f"{name}: {error}") from error
     return ModelFile(
@@ -95,6 +100,7 @@ def read_model(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None
         video=video,
         audio=audio,
         rgb=tensors.get("latents.video.rgb"),
+        domain=domain,
         notes=notes,
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..codec.audio_codec import AudioCodec, AudioCodecConfig
 from ..codec.video_vae import SPACE_STRIDE, TIME_STRIDE, VideoVAE, VideoVAEConfig
 from ..config import UniTalkingConfig
+from ..domain import Domain
 from ..latents import LatentStatistics
 from ..mapping import to_mapping
 from .waves import SpeechClips
@@ -81,6 +82,23 @@ def measure_latents(
     heard = [audio_codec.encode(clips.speech(index).samples[None])[0] for index in range(min(sounds, len(clips)))]
     normalised = video.normalise(torch.cat(latents, 1)[None])[0]
     return MeasuredLatents(video, _statistics(heard), _preview_factors(normalised, torch.cat(colours, 1)))
+
+
+@torch.no_grad()
+def measure_domain(video_vae: VideoVAE, clips: TalkingClips, pictures: int) -> Domain:
+    """What a model of these clips knows as first pictures: one picture of each clip, early and late ones.
+
+    Args:
+        video_vae: trained.
+        clips: of the data the model will be trained on.
+        pictures: how many, at most one of every clip.
+    """
+    latents = []
+    for index in range(min(pictures, len(clips))):
+        frames = clips.clip(index).frames
+        picture = frames[index % len(frames)].permute(2, 0, 1).float() / 127.5 - 1  # (3, H, W)
+        latents.append(video_vae.encode(picture[None, :, None])[:, :, 0])
+    return Domain.measured(torch.cat(latents))
 
 
 def _cell_colours(frames: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..checkpoint.files import CONFIG_TENSOR, METADATA_KEY, config_tensors
 from ..checkpoint.keys import to_file_keys
 from ..config import UniTalkingConfig
+from ..domain import Domain
 from ..latents import LatentStatistics
 from .settings import TrainingError
 from .start import Start
@@ -51,7 +52,9 @@ def write_model(
                 key: value.to(dtype) for key, value in to_file_keys(weights).items()
             }
     statistics = dict(zip(("video", "audio"), start.statistics, strict=True))
-    write_bundle(path, start.config, parts | start.codecs, statistics, start.rgb, about, dtype=None)
+    write_bundle(
+        path, start.config, parts | start.codecs, statistics, start.rgb, about, dtype=None, domain=start.domain
+    )
 
 
 def write_bundle(
@@ -62,6 +65,7 @@ def write_bundle(
     rgb: Tensor | None,
     about: Mapping[str, str],
     dtype: torch.dtype | None = torch.float16,
+    domain: Domain | None = None,
 ) -> int:
     """Writes a model as safetensors, under a temporary name first.
 
@@ -73,6 +77,7 @@ def write_bundle(
         rgb: preview factors, (C + 1, 3), or None.
         about: what the metadata says of the runs.
         dtype: of the weights, None: as they come; statistics are float32.
+        domain: the first pictures that the model knows, or None: all.
 
     Returns:
         Bytes written.
@@ -91,6 +96,8 @@ def write_bundle(
         tensors |= {f"latents.{stream}.mean": measured.mean.float(), f"latents.{stream}.std": measured.std.float()}
     if rgb is not None:
         tensors["latents.video.rgb"] = rgb.float().contiguous()
+    if domain is not None:
+        tensors |= domain.tensors()
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise ValueError(f"{name}: holds values that are not finite in {value.dtype}; train it again.")

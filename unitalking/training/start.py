@@ -22,6 +22,7 @@ from ..checkpoint.layouts import strip_prefixes
 from ..checkpoint.parts import build_part
 from ..codec.text_encoder import ByteTextEncoder
 from ..config import UniTalkingConfig
+from ..domain import Domain
 from ..latents import WAN22_MEAN, WAN22_STD, LatentStatistics
 from ..mapping import from_mapping
 from ..model.transformer import UniTalking
@@ -75,6 +76,7 @@ class Start:
         codecs: tensors of the codecs that the result carries, by part.
         statistics: of video and audio latents.
         rgb: preview factors, (C + 1, 3), or None.
+        domain: the first pictures that the model knows, or None: all.
     """
 
     config: UniTalkingConfig
@@ -83,6 +85,7 @@ class Start:
     codecs: dict[str, dict[str, Tensor]]
     statistics: tuple[LatentStatistics, LatentStatistics]
     rgb: Tensor | None
+    domain: Domain | None
 
 
 def load_start(settings: ModelSettings, info: DatasetInfo) -> Start:
@@ -123,7 +126,7 @@ def _from_file(path: Path) -> Start:
     if encoder is not None:
         encoder.load_state_dict({name: value.float() for name, value in file.parts["text_encoder"].items()})
     codecs = {part: file.parts[part] for part in CODECS if part in file.parts}
-    return Start(file.config, network, encoder, codecs, (file.video, file.audio), file.rgb)
+    return Start(file.config, network, encoder, codecs, (file.video, file.audio), file.rgb, file.domain)
 
 
 def _fresh(settings: ModelSettings, info: DatasetInfo) -> Start:
@@ -136,7 +139,7 @@ def _fresh(settings: ModelSettings, info: DatasetInfo) -> Start:
         described = read_config(tensors, metadata, path.name)[0]
         config = replace(config, video_vae=described.video_vae, audio_codec=described.audio_codec)
         codecs = {part: read_part(tensors, metadata, part, path.name)[1] for part in CODECS}
-        latents |= {name: value for name, value in tensors.items() if name.startswith("latents.")}
+        latents |= {name: value for name, value in tensors.items() if name.startswith(("latents.", "domain."))}
     elif config.in_dim == len(WAN22_MEAN):
         latents |= {"latents.video.mean": torch.tensor(WAN22_MEAN), "latents.video.std": torch.tensor(WAN22_STD)}
     statistics = (
@@ -148,7 +151,8 @@ def _fresh(settings: ModelSettings, info: DatasetInfo) -> Start:
         torch.manual_seed(settings.seed)
         initialise(network)
         encoder = _text_encoder(config)
-    return Start(config, network, encoder, codecs, statistics, latents.get("latents.video.rgb"))
+    domain = Domain.from_tensors(latents, config.in_dim)
+    return Start(config, network, encoder, codecs, statistics, latents.get("latents.video.rgb"), domain)
 
 
 def _text_encoder(config: UniTalkingConfig) -> ByteTextEncoder | None:
