@@ -36,17 +36,21 @@ class Step:
     wires: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
-SPEECH = "Hello, I am a talking portrait. It is nice to meet you."
+# Words and captions as the pack's own model was trained on; full-size models take them as well.
+SPEECH = "Hello, I am a portrait, and I can talk."
+SCENE = "A young woman with long wavy red hair and round glasses, wearing a green hoodie in front of a light blue wall."
 COLUMN_TITLES = ("1  Model", "2  Words and voice", "3  Face and length", "4  Generate", "5  Result")
 
 
 def talking_portrait(title: str, note: str, *, portrait: bool, voice: bool) -> list[Step]:
-    """The graph that all three examples share."""
+    """The graph that all three examples share. Where there is a portrait, it says how the face looks."""
     prompt_wires = {"model": ("model", 0), "clip": ("model", 1)}
+    sound = "Clear speech." if portrait else "A woman speaks in a medium voice."
+    words = {"speech": SPEECH, "scene": "" if portrait else SCENE, "sound": sound}
     steps = [
-        Step("note", "MarkdownNote", 0, 240, {"": f"# {title}\n\n{note}"}),
+        Step("note", "MarkdownNote", 0, 320, {"": f"# {title}\n\n{note}"}),
         Step("model", "UniTalkingModelLoader", 0, 220),
-        Step("prompt", "UniTalkingTextPrompt", 1, 500, {"speech": SPEECH, "scene": "A person looks into the camera."}),
+        Step("prompt", "UniTalkingTextPrompt", 1, 500, words),
         Step("latent", "UniTalkingEmptyLatent", 2, 180),
         Step("sampler", "UniTalkingJointSampler", 3, 640, {"seed": 7}),
         Step("decode", "UniTalkingDecode", 4, 170),
@@ -75,7 +79,9 @@ def talking_portrait(title: str, note: str, *, portrait: bool, voice: bool) -> l
 GRAPHS = {
     "talking_portrait_text": talking_portrait(
         "Talking portrait from text",
-        "Write the words into **speech** and press Run. Face and voice are invented.\n\n"
+        "Write the words into **speech** and press Run. **scene** says how the face looks, **sound** how the voice "
+        "sounds.\n\nThe pack's own model knows drawn faces and synthetic English voices: name hair, skin, glasses, "
+        "clothes and background as here, by their colours.\n\n"
         "The clip is as long as the speech needs: **planned_frames** goes into **frames**.",
         portrait=False,
         voice=False,
@@ -83,7 +89,8 @@ GRAPHS = {
     "talking_portrait_image": talking_portrait(
         "A picture that talks",
         "Choose a sample portrait, or wire a **Load Image** into **image**. It becomes the first frame.\n\n"
-        "Write the words into **speech** and press Run.",
+        "Write the words into **speech** and press Run.\n\n"
+        "The pack's own model knows drawn faces like the samples; photographs need a full-size model.",
         portrait=True,
         voice=False,
     ),
@@ -91,6 +98,8 @@ GRAPHS = {
         "A picture that talks in a given voice",
         "Choose a sample portrait and a sample voice, or wire **Load Image** and **Load Audio** (3-5 s of one person "
         "speaking). The report on **Encode Voice Reference** says whether the clip is good enough.\n\n"
+        "The pack's own model knows drawn faces and synthetic English voices; photographs and people need a full-size "
+        "model.\n\n"
         "Only clone a voice whose owner agrees.",
         portrait=True,
         voice=True,
