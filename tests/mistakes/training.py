@@ -207,8 +207,8 @@ MISTAKES = [
     mistake(
         "jobs_that_do_not_wait_for_what_they_need",
         "unitalking/training/jobs.py",
-        "if done.issuperset(job.needs):",
-        "if True:",
+        "if done.issuperset(job.needs)]",
+        "if True]",
         f"{TP}jobs_wait_for_what_they_need_and_for_processors",
     ),
     mistake(
@@ -221,8 +221,8 @@ MISTAKES = [
     mistake(
         "a_plan_whose_joint_stage_sees_no_faces",
         "unitalking/training/embedded.py",
-        'plan.joint: (f"data={faces}"',
-        'plan.joint: (f"data={spoken}"',
+        'joint = (f"data={data / faces}"',
+        'joint = (f"data={data / spoken}"',
         f"{TP}every_command_of_a_plan_is_valid",
     ),
 ]

@@ -200,6 +200,16 @@ def test_two_steps_of_the_recipe_leave_a_usable_file(tmp_path: Path) -> None:
     assert '"mel_l1"' in (tmp_path / "measurements.jsonl").read_text(encoding="utf-8")
 
 
+def test_the_decoder_alone_goes_on_from_a_file(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="needs requirements-train.txt")
+    module, first = load_recipe("embedded_audio_vae", [f"folder={tmp_path / 'first'}", *SMALL])
+    before = load_part(module.run(first), "audio_vae", AudioVAEConfig)[1]
+    more = [f"folder={tmp_path / 'second'}", *SMALL, f"start={tmp_path / 'first' / PART_FILE}", "trained=decoder"]
+    after = load_part(module.run(load_recipe("embedded_audio_vae", more)[1]), "audio_vae", AudioVAEConfig)[1]
+    changed = {name.partition(".")[0] for name in after if (after[name] - before[name]).abs().max() > 1e-6}
+    assert changed == {"decoder"}
+
+
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="hidden_dims"):
         load_recipe("embedded_audio_vae", [f"folder={tmp_path}", "vae.hidden_dims=4"])

@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 pytest.importorskip("accelerate", reason="needs requirements-train.txt")
 
+from tiny_model import TINY_MODEL
+
+from unitalking.checkpoint.files import read_model, read_part
+from unitalking.checkpoint.parts import build_part
+from unitalking.codec.vocoder import Vocoder, VocoderConfig
 from unitalking.training import assemble, embedded
 from unitalking.training.jobs import Job, run_jobs
+from unitalking.training.part_files import save_part
 from unitalking.training.prepare.__main__ import parser as prepare_parser
 from unitalking.training.recipe import load_recipe
 from unitalking.training.result import ABOUT_KEY
@@ -22,8 +28,8 @@ from unitalking.training.settings import TrainingError
 from unitalking.training.start import read_tensors
 
 
-def job(name: str, code: str, *needs: str, alone: bool = False) -> Job:
-    return Job(name, (sys.executable, "-c", code), needs, alone)
+def job(name: str, code: str, *needs: str) -> Job:
+    return Job(name, (sys.executable, "-c", code), needs)
 
 
 def note(folder: Path, name: str, wait_s: float = 0.0) -> str:
@@ -44,7 +50,7 @@ def test_jobs_wait_for_what_they_need_and_for_processors(tmp_path: Path) -> None
         job("a", note(tmp_path, "a", 0.5)),
         job("b", note(tmp_path, "b", 1.5)),
         job("c", note(tmp_path, "c"), "a"),
-        job("d", note(tmp_path, "d", 0.1), "c", alone=True),
+        job("d", note(tmp_path, "d", 0.1), "b", "c"),
         job("e", note(tmp_path, "e"), "d"),
     ]
     said: list[str] = []
@@ -91,30 +97,48 @@ def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
     assert recipes[plan.joint].trainer.steps == 77
     assert recipes["embedded_video_vae"].data.clips == 3
     by_name = {each.name: each for each in jobs}
-    made = by_name["spoken"].command[by_name["spoken"].command.index("unitalking.training.prepare") + 1 :]
-    spoken = prepare_parser().parse_args(made)
-    assert spoken.audio_only
-    assert spoken.source == f"synthetic:{plan.spoken}"
+    spoken, faces = (
+        prepare_parser().parse_args(made_by(by_name[f"{stage}_data"])) for stage in (plan.speech, plan.joint)
+    )
+    assert (spoken.audio_only, faces.audio_only) == (True, False)
+    assert [spoken.source, faces.source] == [f"synthetic:{plan.spoken}", f"synthetic:{plan.faces}"]
     # Each reads what the one before leaves.
-    bundle = Path(by_name["embedded_codecs"].command[-1])
-    assert str(bundle) == spoken.model == recipes[plan.speech].model.codecs
-    assert recipes[plan.speech].data == str(spoken.out)
-    assert recipes[plan.joint].data == by_name["faces"].command[-1]
+    bundle = by_name[embedded.CODECS].command[-1]
+    assert bundle == spoken.model == faces.model == recipes[plan.speech].model.codecs
+    assert (recipes[plan.speech].data, recipes[plan.joint].data) == (str(spoken.out), str(faces.out))
     assert recipes[plan.joint].model.start == str(Path(recipes[plan.speech].folder) / "model.safetensors")
-    assert [part for part in by_name["embedded_codecs"].command if part.startswith("--")] == [
-        *("--audio-vae", "--vocoder", "--video-vae", "--out")
+    audio_vae = str(Path(recipes["embedded_audio_vae"].folder) / "audio_vae.safetensors")
+    assert audio_vae in by_name[embedded.CODECS].command
+    starts = ["", *(str(Path(recipes[name].folder) / "vocoder.safetensors") for name in plan.vocoder)]
+    assert [(recipes[name].audio_vae, recipes[name].start) for name in plan.vocoder] == [
+        (audio_vae, start) for start in starts[:-1]
     ]
 
 
-def test_the_plan_ends_with_the_named_file(tmp_path: Path) -> None:
-    trained = tmp_path / "model.safetensors"
+def made_by(job: Job) -> list[str]:
+    return list(job.command[job.command.index("unitalking.training.prepare") + 1 :])
+
+
+def test_the_plan_ends_with_the_model_and_the_trained_vocoder(tmp_path: Path) -> None:
+    tensors, metadata = read_tensors(TINY_MODEL)
     about = {"recipe": {"trainer": {"seed": 5}}}
-    save_file({"video.weight": torch.ones(3)}, trained, {"format": "pt", ABOUT_KEY: json.dumps(about)})
-    size = embedded.publish(trained, tmp_path / "models" / "made.safetensors", {"commit": "abc", "spoken": "clips=3"})
+    save_file(tensors, tmp_path / "model.safetensors", metadata | {ABOUT_KEY: json.dumps(about)})
+    config = VocoderConfig(80, (16, 16), (32, 32), 8, (3,), ((1,),))
+    vocoder = Vocoder(config)
+    save_part(tmp_path / "vocoder.safetensors", "vocoder", config, vocoder.state_dict(), 1)
     made = tmp_path / "models" / "made.safetensors"
+    more = {"commit": "abc", "spoken": "clips=3"}
+    size = embedded.publish(tmp_path / "model.safetensors", tmp_path / "vocoder.safetensors", made, more)
     assert size == made.stat().st_size
-    assert torch.equal(load_file(made)["video.weight"], torch.ones(3))
-    assert json.loads(read_tensors(made)[1][ABOUT_KEY]) == about | {"commit": "abc", "spoken": "clips=3"}
+    after, metadata = read_tensors(made)
+    assert json.loads(metadata[ABOUT_KEY]) == about | more
+    codec = build_part(read_model(after, metadata, made.name).config, "audio_vae")
+    codec.load_state_dict(read_part(after, metadata, "audio_vae", made.name)[1])
+    assert codec.config.vocoder == config
+    mel = torch.randn(1, 80, 12)
+    assert (codec.vocoder(mel) - vocoder(mel)).norm() < 1e-2 * vocoder(mel).norm()
+    same = {name for name in after if name in tensors and torch.equal(after[name], tensors[name])}
+    assert {name for name in tensors if ".vocoder." not in name} - same == {"unitalking.config"}
     assert [file.name for file in made.parent.iterdir()] == [made.name]
 
 

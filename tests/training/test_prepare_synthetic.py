@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_model import TINY_MODEL as MODEL
 
 from unitalking import timeline
 from unitalking.prompt import compose_prompt
@@ -15,10 +16,14 @@ from unitalking.training.prepare.__main__ import main, parser, settings_of
 from unitalking.training.prepare.encoders import EncoderFiles, load_encoders
 from unitalking.training.prepare.run import Summary, prepare
 from unitalking.training.prepare.sources import list_clips
-from unitalking.training.prepare.synthetic_clips import SyntheticReader
+from unitalking.training.prepare.synthetic_clips import (
+    SCENE_LEFT_OUT,
+    SOUND_LEFT_OUT,
+    SyntheticReader,
+    given_texts,
+)
 from unitalking.training.shards import Shards
 
-MODEL = Path(__file__).resolve().parent.parent.parent / "models" / "unitalking_embedded.safetensors"
 SOURCE = "synthetic:clips=3,seed=5,size=64,longest_s=2.0"
 
 
@@ -45,8 +50,9 @@ def test_clips_are_those_that_the_synthetic_data_makes(clips: SyntheticClips, tm
     for number in range(3):
         cached, made = shards.read(number), clips.clip(number)
         assert cached.source == f"{SOURCE} {number}"
-        assert (cached.speech, cached.scene, cached.speaker) == (made.speech, made.scene, made.speaker)
-        assert cached.prompt == compose_prompt(made.speech, made.scene, made.sound)
+        scene, sound = given_texts(5, number, made.scene, made.sound, audio_only=False)
+        assert (cached.speech, cached.scene, cached.speaker) == (made.speech, scene, made.speaker)
+        assert cached.prompt == compose_prompt(made.speech, scene, sound)
         assert cached.frames == len(made.frames)
         torch.testing.assert_close(cached.video, encoders.encode_video(made.frames), rtol=0, atol=1e-5)
         latents = timeline.audio_latents(cached.frames, 24, 16000, 512)
@@ -64,7 +70,20 @@ def test_sound_alone_has_the_lengths_and_texts_of_the_whole_clips(clips: Synthet
     for number in range(3):
         assert sound.read(number).video is None
         assert torch.equal(sound.read(number).audio, whole.read(number).audio)
-        assert sound.read(number).prompt == whole.read(number).prompt
+        made = clips.spec(number)
+        texts = given_texts(5, number, made.scene, made.sound, audio_only=True)
+        assert sound.read(number).prompt == compose_prompt(made.speech, *texts)
+
+
+def test_texts_are_left_out_of_a_share_of_the_clips() -> None:
+    for audio_only, share in SCENE_LEFT_OUT.items():
+        given = [given_texts(0, number, "scene", "sound", audio_only) for number in range(2000)]
+        assert set(given) == {("scene", "sound"), ("", "sound"), ("scene", ""), ("", "")}
+        scenes, sounds = zip(*given, strict=True)
+        assert abs(scenes.count("") / 2000 - share) < 0.04
+        assert abs(sounds.count("") / 2000 - SOUND_LEFT_OUT) < 0.04
+    assert given == [given_texts(0, number, "scene", "sound", audio_only) for number in range(2000)]
+    assert given != [given_texts(1, number, "scene", "sound", audio_only) for number in range(2000)]
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,9 @@ def test_two_steps_of_the_recipe_leave_a_usable_file_to_go_on_from(tmp_path: Pat
     again = load_recipe("embedded_video_vae", [f"folder={tmp_path / 'second'}", f"start={path}", *small])[1]
     exported = module.build(again).inner.export()
     assert all(torch.equal(exported[name], tensors[name]) for name in tensors)
+    again = replace(again, trained="decoder", folder=str(tmp_path / "third"))
+    after = load_part(module.run(again), "video_vae", VideoVAEConfig)[1]
+    assert {name.partition(".")[0] for name in after if not torch.equal(after[name], tensors[name])} == {"decoder"}
 
 
 def test_a_recipe_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

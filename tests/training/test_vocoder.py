@@ -13,8 +13,11 @@ import torch
 pytest.importorskip("accelerate", reason="needs requirements-train.txt")
 
 from clips import Tones
+from tiny_model import TINY_MODEL
 
+from unitalking.codec.audio_vae import AudioVAE
 from unitalking.codec.mel import MelConfig
+from unitalking.codec.video_vae import VideoVAE, VideoVAEConfig
 from unitalking.codec.vocoder import Activation, Vocoder, VocoderConfig, lowpass_filter
 from unitalking.synthetic import SyntheticConfig
 from unitalking.training.activation import Kernels, TrainedActivation
@@ -261,6 +264,24 @@ def test_two_steps_of_the_recipes_leave_a_usable_file(tmp_path: Path) -> None:
     unchanged = load_part(start, "vocoder", VocoderConfig)[1]
     change = max(float((tensors[name] - unchanged[name]).abs().max()) for name in tensors)
     assert 0 < change < 0.02  # it went on from the first
+
+
+@pytest.mark.parametrize(
+    ("part", "config_class", "build"),
+    [
+        (
+            "audio_vae",
+            AudioVAEConfig,
+            lambda config: AudioVAE(config.mel.n_mels, config.latent_channels, config.hidden_dim),
+        ),
+        ("vocoder", VocoderConfig, Vocoder),
+        ("video_vae", VideoVAEConfig, VideoVAE),
+    ],
+)
+def test_a_model_file_carries_the_parts_of_runs(part: str, config_class: type, build: Any) -> None:
+    config, tensors = load_part(TINY_MODEL, part, config_class)
+    assert {value.dtype for value in tensors.values()} == {torch.float32}
+    build(config).load_state_dict(tensors)
 
 
 def test_a_part_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ normalises them in each forward, as MMAudio does; `export` bakes them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from ..synthetic import SyntheticClips, SyntheticConfig
 from .codec_samples import save_spectrograms
 from .matrices import FilterMatrix, is_inner_matrix, plain_tensors
 from .objective import Losses, Objective
-from .part_files import Measurements, save_part
+from .part_files import Measurements, load_part, save_part
 from .processes import make_accelerator
 from .settings import TrainerSettings, require
 from .trainer import Trainer
@@ -33,6 +33,7 @@ from .waves import KeptSpeech, WaveBatch, WaveBatches, WaveSettings, first_waves
 
 PART_FILE = "audio_vae.safetensors"
 STATISTICS_FLOOR = 1e-3
+TRAINED = ("all", "decoder")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Recipe:
         vae: its size.
         loss: its loss.
         waves: the stretches of speech.
+        start: file of an audio VAE, or a model that carries one, to start from; empty: random weights.
+        trained: "all", or "decoder": latents stay what they are, and so do data sets made of them.
         statistics_clips: how many clips mean and standard deviation of the mel bands are measured on.
         sample_clips: how many held-out clips are measured and shown.
     """
@@ -91,10 +94,13 @@ class Recipe:
     vae: AudioVAEConfig = field(default_factory=AudioVAEConfig)
     loss: AudioVAELoss = field(default_factory=AudioVAELoss)
     waves: WaveSettings = field(default_factory=WaveSettings)
+    start: str = ""
+    trained: str = "all"
     statistics_clips: int = 256
     sample_clips: int = 32
 
     def __post_init__(self) -> None:
+        require(self.trained in TRAINED, "trained", self.trained, " or ".join(TRAINED))
         for name in ("statistics_clips", "sample_clips"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
 
@@ -108,13 +114,21 @@ class UnitFilters(FilterMatrix):
 
 
 class AudioVAEObjective(Objective):
-    """L1 + MSE of the reconstructed mel frames + KL of the latents."""
+    """L1 + MSE of the reconstructed mel frames + KL of the latents.
 
-    def __init__(self, config: AudioVAEConfig, loss: AudioVAELoss) -> None:
+    Args:
+        config: of mel front end and VAE.
+        loss: its weights.
+        start: tensors to start from, under the codec's names.
+    """
+
+    def __init__(self, config: AudioVAEConfig, loss: AudioVAELoss, start: Mapping[str, Tensor] | None = None) -> None:
         super().__init__()
         self.config, self.loss = config, loss
         self.mel = MelSpectrogram(config.mel)
         self.vae = AudioVAE(config.mel.n_mels, config.latent_channels, config.hidden_dim)
+        if start is not None:
+            self.vae.load_state_dict(start)
         for module in list(self.vae.modules()):
             if isinstance(module, UnitConv1d):
                 parametrize.register_parametrization(module, "weight", UnitFilters(module.weight.shape))
@@ -170,9 +184,12 @@ def build(recipe: Recipe) -> Trainer:
     set_seed(recipe.trainer.seed)
     accelerator = make_accelerator(recipe.trainer)
     clips = KeptSpeech(SyntheticClips(recipe.data))
-    objective = AudioVAEObjective(recipe.vae, recipe.loss)
-    count = min(recipe.statistics_clips, len(clips))
-    objective.measure_statistics(clips.speech(index).samples for index in range(count))
+    start = load_part(Path(recipe.start), "audio_vae", AudioVAEConfig)[1] if recipe.start else None
+    objective = AudioVAEObjective(recipe.vae, recipe.loss, start)
+    objective.vae.encoder.requires_grad_(recipe.trained == "all")
+    if start is None:
+        count = min(recipe.statistics_clips, len(clips))
+        objective.measure_statistics(clips.speech(index).samples for index in range(count))
     batches = WaveBatches(
         clips,
         recipe.waves,

@@ -13,16 +13,23 @@ import logging
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import safetensors.torch
 import torch
+from torch import Tensor
 
+from ..checkpoint.files import CheckpointError, read_model
+from ..codec.audio_codec import AudioCodecConfig
+from ..codec.vocoder import VocoderConfig
+from ..mapping import from_mapping, to_mapping
+from .flow_run import MODEL_FILE
 from .jobs import Job, run_jobs
-from .result import ABOUT_KEY
+from .part_files import load_part
+from .result import ABOUT_KEY, write_bundle
 from .settings import TrainingError
 from .start import read_tensors
+from .vocoder import PART_FILE as VOCODER_FILE
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,67 +72,62 @@ PLANS = {
 }
 
 
-def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], processes: int) -> list[Job]:
+def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], cores: int) -> list[Job]:
     """The commands of a plan, each after those that it needs.
+
+    The vocoder needs neither pictures nor network and is ready last, so it trains beside everything else, and the
+    codecs' file has a random one until `publish`.
 
     Args:
         plan: which.
         runs: folder of the runs.
         data: folder of the data sets.
         changes: `RECIPE:key=value`, what a run has different.
-        processes: of the two stages and of making data.
+        cores: processors; all but one work on the network and its data.
     """
+    processes = str(max(1, cores - 1))
+    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", processes, "-m")
 
-    def training(name: str, *more: str) -> tuple[str, ...]:
-        own = [text.partition(":")[2] for text in changes if text.partition(":")[0] == name]
-        return ("unitalking.training", name, f"folder={runs / name}", *more, *own)
+    def trained(recipe: str, *more: str, needs: tuple[str, ...] = (), by: tuple[str, ...] = ()) -> Job:
+        own = [text.partition(":")[2] for text in changes if text.partition(":")[0] == recipe]
+        command = (*by, "unitalking.training", recipe, f"folder={runs / recipe}", *more, *own)
+        return Job(recipe, (sys.executable, "-m", *command), needs)
 
-    def module(*command: str) -> tuple[str, ...]:
-        return (sys.executable, "-m", *command)
+    def prepared(name: str, source: str, *more: str) -> Job:
+        command = ("unitalking.training.prepare", f"synthetic:{source}", str(data / name), "--model", str(bundle))
+        return Job(name, (sys.executable, "-m", *command, "--workers", processes, *more), (CODECS,))
 
+    audio_vae, video_vae = (runs / f"embedded_{part}" / f"{part}.safetensors" for part in ("audio_vae", "video_vae"))
     bundle = runs / CODECS / "bundle.safetensors"
-    audio_vae, video_vae = runs / "embedded_audio_vae/audio_vae.safetensors", runs / "embedded_video_vae"
-    jobs = [Job("embedded_audio_vae", module(*training("embedded_audio_vae")))]
-    before: list[str] = []
-    for name in plan.vocoder:
-        more = [] if not before else [f"start={runs / before[-1] / 'vocoder.safetensors'}", f"audio_vae={audio_vae}"]
-        needs = ("embedded_audio_vae", *before[-1:]) if before else ()
-        jobs.append(Job(name, module(*training(name, *more)), needs))
-        before.append(name)
-    jobs.insert(1, Job("embedded_video_vae", module(*training("embedded_video_vae"))))
-    parts = {
-        "--audio-vae": audio_vae,
-        "--vocoder": runs / before[-1] / "vocoder.safetensors",
-        "--video-vae": video_vae / "video_vae.safetensors",
-        "--out": bundle,
-    }
-    given = [text for option, path in parts.items() for text in (option, str(path))]
-    needs = ("embedded_audio_vae", "embedded_video_vae", before[-1])
-    jobs.append(Job(CODECS, module("unitalking.training.assemble", *given), needs))
-
-    prepare = ("unitalking.training.prepare", "--model", str(bundle), "--workers", str(processes))
-    spoken, faces = data / plan.speech, data / plan.joint
-    jobs.append(
-        Job("spoken", module(*prepare, f"synthetic:{plan.spoken}", str(spoken), "--audio-only"), (CODECS,), True)
+    assemble = ("--audio-vae", str(audio_vae), "--video-vae", str(video_vae), "--out", str(bundle))
+    codecs = Job(
+        CODECS,
+        (sys.executable, "-m", "unitalking.training.assemble", *assemble),
+        ("embedded_audio_vae", "embedded_video_vae"),
     )
-    jobs.append(Job("faces", module(*prepare, f"synthetic:{plan.faces}", str(faces)), (CODECS,), True))
-    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", str(processes))
-    stages = {
-        plan.speech: (f"data={spoken}", f"model.codecs={bundle}"),
-        plan.joint: (f"data={faces}", f"model.start={runs / plan.speech / 'model.safetensors'}"),
-    }
-    needed = ("spoken", "faces")
-    for name, more in stages.items():
-        jobs.append(Job(name, module(*launch, "-m", *training(name, *more)), needed, True))
-        needed = (name,)
-    return jobs
+    jobs = [trained("embedded_audio_vae"), trained("embedded_video_vae"), codecs]
+    needs, more = "embedded_audio_vae", (f"audio_vae={audio_vae}",)
+    for recipe in plan.vocoder:
+        jobs.append(trained(recipe, *more, needs=(needs,)))
+        needs, more = recipe, (f"audio_vae={audio_vae}", f"start={runs / recipe / VOCODER_FILE}")
+    spoken, faces = f"{plan.speech}_data", f"{plan.joint}_data"
+    speech = (f"data={data / spoken}", f"model.codecs={bundle}")
+    joint = (f"data={data / faces}", f"model.start={runs / plan.speech / MODEL_FILE}")
+    return [
+        *jobs,
+        prepared(spoken, plan.spoken, "--audio-only"),
+        trained(plan.speech, *speech, needs=(spoken,), by=launch),
+        prepared(faces, plan.faces),
+        trained(plan.joint, *joint, needs=(faces, plan.speech), by=launch),
+    ]
 
 
-def publish(trained: Path, path: Path, about: dict[str, str]) -> int:
-    """The model file of a run under its final name, with more said of where it is from.
+def publish(trained: Path, vocoder: Path, path: Path, about: dict[str, str]) -> int:
+    """The model of a run with its vocoder, under its final name, and with more said of where it is from.
 
     Args:
-        trained: what a run left.
+        trained: the model that a run left.
+        vocoder: a trained one, for the random one in there.
         path: where to; replaced at once or not at all.
         about: added to what the run says in the metadata.
 
@@ -133,18 +135,29 @@ def publish(trained: Path, path: Path, about: dict[str, str]) -> int:
         Bytes written.
 
     Raises:
-        OSError, SafetensorError: a file that cannot be read or written.
+        TrainingError, CheckpointError, OSError: a file that cannot be read, used or written.
     """
     tensors, metadata = read_tensors(trained)
-    metadata[ABOUT_KEY] = json.dumps(json.loads(metadata[ABOUT_KEY]) | about)
-    temporary = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        safetensors.torch.save_file(tensors, temporary, metadata)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path.stat().st_size
+    model = read_model(tensors, metadata, trained.name)
+    given, weights = load_part(vocoder, "vocoder", VocoderConfig)
+    codec = replace(from_mapping(AudioCodecConfig, model.config.audio_codec, "audio_codec"), vocoder=given)
+    parts = {**model.parts, "video": _stream(tensors, "video"), "audio": _stream(tensors, "audio")}
+    kept = {name: value for name, value in parts["audio_vae"].items() if not name.startswith("vocoder.")}
+    parts["audio_vae"] = kept | {f"vocoder.{name}": value.half() for name, value in weights.items()}
+    return write_bundle(
+        path,
+        replace(model.config, audio_codec=to_mapping(codec)),
+        parts,
+        {"video": model.video, "audio": model.audio},
+        model.rgb,
+        json.loads(metadata[ABOUT_KEY]) | about,
+        dtype=None,
+        domain=model.domain,
+    )
+
+
+def _stream(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
 
 
 def commit() -> str:
@@ -175,8 +188,9 @@ def main(arguments: list[str] | None = None) -> int:
         jobs = jobs_of(plan, given.runs, given.data, given.change, cores)
         run_jobs(jobs, given.runs / "logs", cores, log.info, {"OMP_NUM_THREADS": "1"})
         about = {"plan": given.recipe, "commit": commit(), "spoken": plan.spoken, "faces": plan.faces}
-        size = publish(given.runs / plan.joint / "model.safetensors", given.out, about)
-    except (TrainingError, safetensors.SafetensorError, OSError) as error:
+        vocoder = given.runs / plan.vocoder[-1] / VOCODER_FILE
+        size = publish(given.runs / plan.joint / MODEL_FILE, vocoder, given.out, about)
+    except (TrainingError, CheckpointError, ValueError, OSError) as error:
         log.error("Error: %s", error)
         return 1
     except KeyboardInterrupt:

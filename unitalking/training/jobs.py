@@ -25,13 +25,11 @@ class Job:
         name: also of its log.
         command: program and arguments.
         needs: names of jobs that have to be done before.
-        alone: it uses every processor, so nothing runs beside it.
     """
 
     name: str
     command: tuple[str, ...]
     needs: tuple[str, ...] = ()
-    alone: bool = False
 
 
 @dataclass
@@ -66,7 +64,8 @@ def run_jobs(
     reported = time.monotonic()
     try:
         while waiting or running:
-            for job in _startable(waiting, running, done, at_once):
+            ready = [job for job in waiting if done.issuperset(job.needs)]
+            for job in ready[: at_once - len(running)]:
                 waiting.remove(job)
                 running.append(_start(job, logs, environment))
                 say(f"{job.name}: started")
@@ -86,19 +85,6 @@ def run_jobs(
         for each in running:
             each.process.wait()
             each.log.close()
-
-
-def _startable(waiting: Sequence[Job], running: Sequence[_Running], done: set[str], at_once: int) -> list[Job]:
-    """What may start now."""
-    free = at_once - len(running)
-    chosen: list[Job] = []
-    for job in waiting:
-        is_blocked = any(each.job.alone for each in running) or any(each.alone for each in chosen)
-        if is_blocked or len(chosen) >= free or (job.alone and (running or chosen)):
-            break
-        if done.issuperset(job.needs):
-            chosen.append(job)
-    return chosen
 
 
 def _start(job: Job, logs: Path, environment: Mapping[str, str] | None) -> _Running:

@@ -11,6 +11,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from ..checkpoint.files import CheckpointError, read_part
 from ..mapping import from_mapping, to_mapping
 from .settings import TrainingError
 from .trainer import Trainer
@@ -19,6 +20,9 @@ Config = TypeVar("Config")
 PART_KEY = "unitalking.part"
 CONFIG_KEY = "config"
 STEP_KEY = "step"
+# Where a model file has what a run calls a part.
+CARRIERS = {"audio_vae": "audio_vae", "vocoder": "audio_vae", "video_vae": "video_vae"}
+PREFIXES = {"audio_vae": "vae.", "vocoder": "vocoder.", "video_vae": ""}
 
 
 def save_part(path: Path, part: str, config: Any, tensors: dict[str, Tensor], step: int) -> None:
@@ -46,7 +50,7 @@ def save_part(path: Path, part: str, config: Any, tensors: dict[str, Tensor], st
 
 
 def load_part(path: Path, part: str, config_class: type[Config]) -> tuple[Config, dict[str, Tensor]]:
-    """Config and tensors of a part that a run has written.
+    """Config and tensors (fp32) of a part that a run has written, or that a model file carries.
 
     Raises:
         TrainingError: no such file, or another part.
@@ -57,9 +61,21 @@ def load_part(path: Path, part: str, config_class: type[Config]) -> tuple[Config
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (OSError, safetensors.SafetensorError) as error:
         raise TrainingError(f"{path}: cannot be read: {error}. Train the {part} first.") from error
-    if metadata.get(PART_KEY) != part:
-        raise TrainingError(f"{path}: holds {metadata.get(PART_KEY, 'something else')}, expected {part}.")
-    return from_mapping(config_class, json.loads(metadata[CONFIG_KEY]), str(path)), tensors
+    if metadata.get(PART_KEY) == part:
+        return from_mapping(config_class, json.loads(metadata[CONFIG_KEY]), str(path)), tensors
+    try:
+        model, found = read_part(tensors, metadata, CARRIERS[part], path.name)
+    except CheckpointError as error:
+        held = metadata.get(PART_KEY, "something else")
+        raise TrainingError(f"{path}: holds {held}, expected {part}, or a model file that carries it.") from error
+    given = getattr(model, "video_vae" if part == "video_vae" else "audio_codec")
+    if part == "vocoder":
+        given = given["vocoder"]
+    elif part == "audio_vae":
+        given = {name: value for name, value in given.items() if name != "vocoder"}
+    prefix = PREFIXES[part]
+    own = {name.removeprefix(prefix): value.float() for name, value in found.items() if name.startswith(prefix)}
+    return from_mapping(config_class, given, str(path)), own
 
 
 class Measurements:

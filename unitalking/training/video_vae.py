@@ -27,6 +27,7 @@ from .trainer import Trainer
 
 PART_FILE = "video_vae.safetensors"
 SAMPLE_FRAMES = 17
+TRAINED = ("all", "decoder")
 FIRST_LOGVAR = -6.0
 FIRST_BRANCH = 0.1
 
@@ -61,7 +62,8 @@ class Recipe:
         vae: its size.
         frames: the stretches of the clips.
         loss: its loss.
-        start: file of a video VAE to start from; empty: random weights.
+        start: file of a video VAE, or a model that carries one, to start from; empty: random weights.
+        trained: "all", or "decoder": latents stay what they are, and so do data sets made of them.
         sample_clips: how many held-out clips are measured and shown.
     """
 
@@ -72,9 +74,11 @@ class Recipe:
     frames: FrameSettings = field(default_factory=FrameSettings)
     loss: VideoVAELoss = field(default_factory=VideoVAELoss)
     start: str = ""
+    trained: str = "all"
     sample_clips: int = 12
 
     def __post_init__(self) -> None:
+        require(self.trained in TRAINED, "trained", self.trained, " or ".join(TRAINED))
         require(self.sample_clips >= 1, "sample_clips", self.sample_clips, "at least 1")
 
 
@@ -179,6 +183,7 @@ def build(recipe: Recipe) -> Trainer:
     accelerator = make_accelerator(recipe.trainer)
     start = load_part(Path(recipe.start), "video_vae", VideoVAEConfig)[1] if recipe.start else None
     objective = VideoVAEObjective(recipe.vae, recipe.loss, start)
+    objective.vae.encoder.requires_grad_(recipe.trained == "all")
     clips = KeptPictures(SyntheticClips(recipe.data), recipe.frames.kept)
     size = recipe.trainer.samples_per_batch(accelerator.num_processes)
     batches = FrameBatches(clips, recipe.frames, size, recipe.trainer.seed, recipe.vae.latent_channels)

@@ -90,7 +90,7 @@ class Recipe:
         context: mel frames at each end of a stretch that are left out, so that none is made of a mirrored edge.
         audio_vae: file of a trained audio VAE, whose decoded frames `decoded_share` of the samples get; empty: none.
         decoded_share: share of the samples.
-        start: file of a vocoder to start from; empty: random weights.
+        start: file of a vocoder, or a model that carries one, to start from; empty: random weights.
         loss: without the GAN.
         gan: the GAN; null: none.
         compiled: compile the activations, if there is a C++ compiler; makes a step several times faster on a CPU.

@@ -11,8 +11,13 @@ from ...config import UniTalkingConfig
 from ...mapping import from_mapping
 from ...synthetic import SyntheticClips, SyntheticConfig
 from ..dataset import DataError
+from ..draws import generator, uniform
 from .clips import RawClip, ReadSettings, fit_clip, reference_waveform, whole_clip
 from .sources import SYNTHETIC, ClipSource, Row
+
+# With a portrait nobody has to describe the face, and to speech alone it matters little.
+SCENE_LEFT_OUT = {False: 0.3, True: 0.85}
+SOUND_LEFT_OUT = 0.4
 
 
 @lru_cache(maxsize=1)
@@ -65,6 +70,14 @@ class SyntheticReader:
         else:
             made = self.clips.clip(number)
             frames = made.frames[: whole_clip(len(made.frames), self.config.time_stride)]
-        row = Row(speech=spec.speech, scene=spec.scene, sound=spec.sound, speaker=spec.speaker)
+        scene, sound = given_texts(self.clips.config.seed, number, spec.scene, spec.sound, self.settings.audio_only)
+        row = Row(speech=spec.speech, scene=scene, sound=sound, speaker=spec.speaker)
         clip = RawClip(source.key, source.name, frames, made.samples, references, row)
         yield fit_clip(clip, self.config, self.settings)
+
+
+def given_texts(seed: int, number: int, scene: str, sound: str, audio_only: bool) -> tuple[str, str]:
+    """Scene and sound of clip `number`, each left out of a share of the clips, as people leave them out of prompts."""
+    random = generator(seed, number, 0)
+    scene = "" if uniform(random) < SCENE_LEFT_OUT[audio_only] else scene
+    return scene, "" if uniform(random) < SOUND_LEFT_OUT else sound
