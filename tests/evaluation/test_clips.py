@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import av
 import pytest
 import torch
 
-from unitalking.evaluation.clips import ClipError, JudgedClip, find_clips, read_clip
+from unitalking.evaluation.clips import ClipError, JudgedClip, find_clips, read_clip, read_media
 from unitalking.evaluation.write_clip import write_clip, write_media
 
 FRAMES, FPS, CLICK = 25, 24.0, 9
@@ -59,6 +60,19 @@ def test_a_manifest_lists_sidecars_in_its_order(tmp_path: Path) -> None:
         write_clip(tmp_path, clip(name))
     (tmp_path / "list.txt").write_text("c.json\n\na.json\n")
     assert [path.name for path in find_clips(tmp_path / "list.txt")] == ["c.json", "a.json"]
+
+
+def test_two_channels_are_as_loud_as_one(tmp_path: Path) -> None:
+    tone = 0.3 * torch.sin(torch.arange(16000) * 0.1).repeat(2, 1).numpy()
+    for layout, channels in (("mono", tone[:1]), ("stereo", tone)):
+        with av.open(str(tmp_path / f"{layout}.wav"), "w") as container:
+            stream = container.add_stream("pcm_s16le", rate=16000, layout=layout)
+            frame = av.AudioFrame.from_ndarray(channels.astype("float32"), format="fltp", layout=layout)
+            frame.sample_rate = 16000
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+    mono, stereo = (read_media(tmp_path / f"{layout}.wav")[0] for layout in ("mono", "stereo"))
+    assert stereo.shape == mono.shape
+    assert (stereo - mono).abs().max() < 1e-3
 
 
 def test_another_rate_is_resampled_to_16_khz(tmp_path: Path) -> None:
