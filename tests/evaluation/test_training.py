@@ -11,13 +11,13 @@ pytest.importorskip("espeakng_loader", reason="making real clips needs espeak-ng
 
 from unitalking.evaluation.judges import load_judges
 from unitalking.evaluation.lessons import Course, choose, frame_phonemes, record, spoken
-from unitalking.evaluation.phonemes import phoneme_number
 from unitalking.evaluation.pronunciations import divided, lexicon, pronounce
 from unitalking.evaluation.train_judges import COURSES, School, train
 from unitalking.evaluation.train_sight import VALUES, labels_of
 from unitalking.evaluation.train_speaker import equal_error_rate
 from unitalking.synthetic.clips import SyntheticClips, SyntheticConfig
 from unitalking.synthetic.look import look_of
+from unitalking.synthetic.phonemes import phoneme_number
 
 
 @pytest.fixture(scope="module")

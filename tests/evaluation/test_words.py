@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unitalking.evaluation.phonemes import PHONEMES, phoneme_number, phoneme_numbers
 from unitalking.evaluation.words import Errors, WordNet, edit_distance, greedy, phoneme_errors, word_errors
+from unitalking.synthetic.phonemes import PHONEMES, phoneme_number, phoneme_numbers
 
 SYMBOLS = len(PHONEMES) + 1
 LEXICON = {"too": [(1, 2)], "two": [(1, 2)], "noon": [(3, 2, 3)], "anna": [(4, 3, 4), (4, 3, 3, 4)], "a": [(4,)]}

@@ -8,6 +8,7 @@ TB = "tests/training/test_flow_batches.py::test_"
 TR = "tests/training/test_flow_run.py::test_"
 TT = "tests/training/test_trainer.py::test_"
 TP = "tests/training/test_embedded_plan.py::test_"
+TX = "tests/training/test_text_encoder.py::test_"
 
 
 def mistake(name: str, file: str, old: str, new: str, *tests: str, host: bool = False) -> dict[str, object]:
@@ -224,5 +225,19 @@ MISTAKES = [
         'joint = (f"data={data / faces}"',
         'joint = (f"data={data / spoken}"',
         f"{TP}every_command_of_a_plan_is_valid",
+    ),
+    mistake(
+        "phonemes_read_off_the_padding",
+        "unitalking/training/text_encoder.py",
+        "frames = FRAMES_PER_BYTE * is_byte.sum(1)",
+        "frames = FRAMES_PER_BYTE * torch.full_like(is_byte.sum(1), is_byte.shape[1])",
+        f"{TX}padding_changes_nothing",
+    ),
+    mistake(
+        "made_up_words_among_those_that_judge",
+        "unitalking/synthetic/vocabulary.py",
+        '{word.lower() for word in words("unseen").all}',
+        "set()",
+        "tests/synthetic/test_sentences.py::test_made_up_words_are_spelt_like_words_and_are_none",
     ),
 ]

@@ -129,3 +129,13 @@ def test_an_article_fits_its_word() -> None:
         if text[0].isupper() and not re.search(r"\b[Aa]n? (u|hour|honest)", text):
             assert not re.search(r"\ba [aeio]", text), text
             assert not re.search(r"\ban [^aeio]", text.lower()), text
+
+
+def test_made_up_words_are_spelt_like_words_and_are_none() -> None:
+    invented = words("made_up").all
+    assert len(set(invented)) == len(invented) == 20_000
+    real = {word.lower() for kind in ("open", "unseen") for word in words(kind).all}
+    assert not real & set(invented)
+    assert all(re.fullmatch("[a-z]{3,11}", word) for word in invented)
+    endings = Counter(word[-1] for word in words("open").all), Counter(word[-1] for word in invented)
+    assert all(abs(endings[0][letter] / 7518 - endings[1][letter] / 20_000) < 0.08 for letter in "sdegy")

@@ -93,7 +93,8 @@ def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
         if "unitalking.training" in command:
             recipe, *own = command[command.index("unitalking.training") + 1 :]
             recipes[recipe] = load_recipe(recipe, own)[1]
-    assert set(recipes) == {"embedded_audio_vae", "embedded_video_vae", *plan.vocoder, plan.speech, plan.joint}
+    parts = ("embedded_audio_vae", "embedded_video_vae", "embedded_text_encoder")
+    assert set(recipes) == {*parts, *plan.vocoder, plan.speech, plan.joint}
     assert recipes[plan.joint].trainer.steps == 77
     assert recipes["embedded_video_vae"].data.clips == 3
     by_name = {each.name: each for each in jobs}
@@ -107,6 +108,8 @@ def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
     assert bundle == spoken.model == faces.model == recipes[plan.speech].model.codecs
     assert (recipes[plan.speech].data, recipes[plan.joint].data) == (str(spoken.out), str(faces.out))
     assert recipes[plan.joint].model.start == str(Path(recipes[plan.speech].folder) / "model.safetensors")
+    text_encoder = Path(recipes["embedded_text_encoder"].folder) / "text_encoder.safetensors"
+    assert recipes[plan.speech].model.text_encoder == str(text_encoder)
     audio_vae = str(Path(recipes["embedded_audio_vae"].folder) / "audio_vae.safetensors")
     assert audio_vae in by_name[embedded.CODECS].command
     starts = ["", *(str(Path(recipes[name].folder) / "vocoder.safetensors") for name in plan.vocoder)]

@@ -17,6 +17,7 @@ from tiny_model import TINY_MODEL
 
 from unitalking.codec.audio_vae import AudioVAE
 from unitalking.codec.mel import MelConfig
+from unitalking.codec.text_encoder import ByteTextEncoder, TextEncoderConfig
 from unitalking.codec.video_vae import VideoVAE, VideoVAEConfig
 from unitalking.codec.vocoder import Activation, Vocoder, VocoderConfig, lowpass_filter
 from unitalking.synthetic import SyntheticConfig
@@ -276,6 +277,7 @@ def test_two_steps_of_the_recipes_leave_a_usable_file(tmp_path: Path) -> None:
         ),
         ("vocoder", VocoderConfig, Vocoder),
         ("video_vae", VideoVAEConfig, VideoVAE),
+        ("text_encoder", TextEncoderConfig, ByteTextEncoder),
     ],
 )
 def test_a_model_file_carries_the_parts_of_runs(part: str, config_class: type, build: Any) -> None:

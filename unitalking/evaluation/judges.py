@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from ..mapping import from_mapping, to_mapping
+from ..synthetic.phonemes import PHONEMES, phoneme_numbers
 from .attributes import AttributeConfig, AttributeJudge, AttributeNetwork
 from .mouth import MouthConfig, MouthJudge, MouthNetwork
 from .networks import ClipJudge, FrameJudge, ListenerConfig
-from .phonemes import PHONEMES, phoneme_numbers
 from .sound import FRAMES_PER_S, features
 from .words import Errors, Lexicon, Pronunciation, WordNet, greedy, phoneme_errors, word_errors
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ..synthetic.clips import SyntheticClips
+from ..synthetic.phonemes import phoneme_number
 from ..synthetic.speech import Speech
-from .phonemes import phoneme_number
 from .sound import FRAMES_PER_S, SAMPLE_RATE, distorted, features
 
 log = logging.getLogger(__name__)

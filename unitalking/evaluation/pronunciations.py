@@ -6,9 +6,9 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from ..synthetic.phonemes import phoneme_number
 from ..synthetic.speech import utterance
 from ..synthetic.voices import RATE_WPM, Voice
-from .phonemes import phoneme_number
 
 # Phonemes hardly depend on the voice.
 SPEAKER = Voice("m1", "man", 50, 50, RATE_WPM)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..synthetic.phonemes import PHONEMES
 from .lessons import Course, Recording, choose, generator, heard, learn
 from .networks import MARGIN, FrameJudge, ListenerConfig
-from .phonemes import PHONEMES
 from .sound import WARP
 from .words import Errors, greedy, phoneme_errors
 

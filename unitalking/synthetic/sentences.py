@@ -34,7 +34,7 @@ def sentence(generator: random.Random, vocabulary: str, split: str, length: int)
 
     Args:
         generator: the only source of chance.
-        vocabulary: "open", "common" or "unseen"; only "open" has templates, as the others lack the small words.
+        vocabulary: of `vocabulary.KINDS`; only "open" has templates, as the others lack the small words.
         split: "train" or "held_out".
         length: how many words are wanted; a template gives what is nearest.
     """

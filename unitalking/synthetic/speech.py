@@ -65,6 +65,12 @@ def utterance(text: str, voice: Voice) -> Utterance:
     )
 
 
+def pronounced(text: str, voice: Voice) -> tuple[str, ...]:
+    """The phonemes of a text in order, espeak's symbols without stress marks and pauses."""
+    symbols = (_symbol(mark) for _, mark in utterance(text, voice).phonemes)
+    return tuple(symbol for symbol in symbols if symbol not in ("", PAUSE))
+
+
 def spoken_s(text: str, voice: Voice) -> float:
     """How long a voice speaks a text, in seconds, silence before and after not counted."""
     start, end = _bounds(utterance(text, voice))

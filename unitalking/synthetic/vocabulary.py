@@ -8,9 +8,10 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from .draws import number
+from .made_up import made_up_words
 
 FOLDER = Path(__file__).resolve().parent / "words"
-KINDS = ("open", "common", "unseen")
+KINDS = ("open", "common", "unseen", "made_up")
 # One entry in this many, with all its forms, is kept from training.
 HELD_OUT_SHARE = 9
 _VOWELS = "aeiou"
@@ -45,11 +46,14 @@ class Vocabulary:
 
 @cache
 def words(kind: str) -> Vocabulary:
-    """The words of a kind: "open" (all that training may say), "common" (the 1,000 most usual) or "unseen".
+    """The words of a kind: "open" (all that training may say), "common" (the 1,000 most usual), "unseen" or "made_up".
 
     An entry of the lists ("go", with "goes", "went", "gone" and "going") is seen or unseen as a whole, and no usual
     word is unseen.
     """
+    if kind == "made_up":
+        invented = made_up_words(words("open").all, {word.lower() for word in words("unseen").all})
+        return Vocabulary(**dict.fromkeys(Vocabulary.__dataclass_fields__, ()) | {"all": invented})
     common = frozenset(_read("common"))
     forms: dict[str, set[str]] = {slot: set() for slot in Vocabulary.__dataclass_fields__}
     everything = common.union(*(entry.values() for entry in _entries()))

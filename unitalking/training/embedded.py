@@ -1,8 +1,8 @@
 """`python -m unitalking.training.embedded`: the model that the pack carries, from nothing.
 
-Codecs, data sets, speech, speech with pictures, the file: every step is a command that can be run by itself, and one
-that is complete is not done again; interrupted, the same command goes on. Needs nothing but this pack and
-requirements-train.txt, no downloads. docs/embedded_model.md has what came of it.
+Codecs, text encoder, data sets, speech, speech with pictures, the file: every step is a command that can be run by
+itself, and one that is complete is not done again; interrupted, the same command goes on. Needs nothing but this pack
+and requirements-train.txt, no downloads. docs/embedded_model.md has what came of it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .vocoder import PART_FILE as VOCODER_FILE
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "unitalking_embedded.safetensors"
-CODECS = "embedded_codecs"
+CODECS, TEXT_ENCODER = "embedded_codecs", "embedded_text_encoder"
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,19 @@ def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], cores: int) 
         (sys.executable, "-m", "unitalking.training.assemble", *assemble),
         ("embedded_audio_vae", "embedded_video_vae"),
     )
-    jobs = [trained("embedded_audio_vae"), trained("embedded_video_vae"), codecs]
+    jobs = [trained("embedded_audio_vae"), trained("embedded_video_vae"), trained(TEXT_ENCODER), codecs]
     needs, more = "embedded_audio_vae", (f"audio_vae={audio_vae}",)
     for recipe in plan.vocoder:
         jobs.append(trained(recipe, *more, needs=(needs,)))
         needs, more = recipe, (f"audio_vae={audio_vae}", f"start={runs / recipe / VOCODER_FILE}")
     spoken, faces = f"{plan.speech}_data", f"{plan.joint}_data"
-    speech = (f"data={data / spoken}", f"model.codecs={bundle}")
+    text_encoder = runs / TEXT_ENCODER / "text_encoder.safetensors"
+    speech = (f"data={data / spoken}", f"model.codecs={bundle}", f"model.text_encoder={text_encoder}")
     joint = (f"data={data / faces}", f"model.start={runs / plan.speech / MODEL_FILE}")
     return [
         *jobs,
         prepared(spoken, plan.spoken, "--audio-only"),
-        trained(plan.speech, *speech, needs=(spoken,), by=launch),
+        trained(plan.speech, *speech, needs=(spoken, TEXT_ENCODER), by=launch),
         prepared(faces, plan.faces),
         trained(plan.joint, *joint, needs=(faces, plan.speech), by=launch),
     ]
@@ -178,12 +179,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="the model file")
+    parser.add_argument("--spoken", help="synthetic clips of the first stage (default: the recipe's)")
+    parser.add_argument("--faces", help="synthetic clips of the second stage")
     parser.add_argument("--change", action="append", default=[], metavar="RECIPE:KEY=VALUE", help="for a run")
     parser.add_argument("--cores", type=int, default=0, help="processors to use (default: all, with a GPU 1)")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout)
     cores = given.cores or (1 if torch.accelerator.is_available() else os.cpu_count() or 1)
-    plan = PLANS[given.recipe]
+    named = PLANS[given.recipe]
+    plan = replace(named, spoken=given.spoken or named.spoken, faces=given.faces or named.faces)
     try:
         jobs = jobs_of(plan, given.runs, given.data, given.change, cores)
         run_jobs(jobs, given.runs / "logs", cores, log.info, {"OMP_NUM_THREADS": "1"})

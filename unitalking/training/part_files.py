@@ -1,4 +1,4 @@
-"""What a run that trains one part of the codecs leaves behind: one file with its config, and numbers over time."""
+"""What a run that trains one part of a model leaves behind: one file with its config, and numbers over time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ Config = TypeVar("Config")
 PART_KEY = "unitalking.part"
 CONFIG_KEY = "config"
 STEP_KEY = "step"
-# Where a model file has what a run calls a part.
-CARRIERS = {"audio_vae": "audio_vae", "vocoder": "audio_vae", "video_vae": "video_vae"}
-PREFIXES = {"audio_vae": "vae.", "vocoder": "vocoder.", "video_vae": ""}
+# Where a model file has what a run calls a part: part of the file, field of its config, prefix.
+CARRIERS = {
+    "audio_vae": ("audio_vae", "audio_codec", "vae."),
+    "vocoder": ("audio_vae", "audio_codec", "vocoder."),
+    "video_vae": ("video_vae", "video_vae", ""),
+    "text_encoder": ("text_encoder", "text_encoder", ""),
+}
 
 
 def save_part(path: Path, part: str, config: Any, tensors: dict[str, Tensor], step: int) -> None:
@@ -30,7 +34,7 @@ def save_part(path: Path, part: str, config: Any, tensors: dict[str, Tensor], st
 
     Args:
         path: where to.
-        part: what it is, "audio_vae", "vocoder" or "video_vae".
+        part: what it is, a key of `CARRIERS`.
         config: its config dataclass.
         tensors: its state under the codec's names: filters baked, weight norm fused.
         step: steps done.
@@ -63,17 +67,17 @@ def load_part(path: Path, part: str, config_class: type[Config]) -> tuple[Config
         raise TrainingError(f"{path}: cannot be read: {error}. Train the {part} first.") from error
     if metadata.get(PART_KEY) == part:
         return from_mapping(config_class, json.loads(metadata[CONFIG_KEY]), str(path)), tensors
+    carrier, field, prefix = CARRIERS[part]
     try:
-        model, found = read_part(tensors, metadata, CARRIERS[part], path.name)
+        model, found = read_part(tensors, metadata, carrier, path.name)
     except CheckpointError as error:
         held = metadata.get(PART_KEY, "something else")
         raise TrainingError(f"{path}: holds {held}, expected {part}, or a model file that carries it.") from error
-    given = getattr(model, "video_vae" if part == "video_vae" else "audio_codec")
+    given = getattr(model, field)
     if part == "vocoder":
         given = given["vocoder"]
     elif part == "audio_vae":
         given = {name: value for name, value in given.items() if name != "vocoder"}
-    prefix = PREFIXES[part]
     own = {name.removeprefix(prefix): value.float() for name, value in found.items() if name.startswith(prefix)}
     return from_mapping(config_class, given, str(path)), own
 

@@ -16,6 +16,7 @@ from .settings import TrainingError
 # What can be trained, and the module that has its `Recipe` and its `run(recipe)`.
 KINDS = {
     "flow": "flow_run",
+    "text_encoder": "text_encoder",
     "audio_vae": "audio_vae",
     "video_vae": "video_vae",
     "vocoder": "vocoder",

@@ -20,13 +20,14 @@ from ..checkpoint.files import CheckpointError, ModelFile, read_config, read_mod
 from ..checkpoint.keys import to_module_keys
 from ..checkpoint.layouts import strip_prefixes
 from ..checkpoint.parts import build_part
-from ..codec.text_encoder import ByteTextEncoder
+from ..codec.text_encoder import ByteTextEncoder, TextEncoderConfig
 from ..config import UniTalkingConfig
 from ..domain import Domain
 from ..latents import WAN22_MEAN, WAN22_STD, LatentStatistics
-from ..mapping import from_mapping
+from ..mapping import from_mapping, to_mapping
 from ..model.transformer import UniTalking
 from .dataset import DatasetInfo
+from .part_files import load_part
 from .settings import TrainingError, require
 
 TRAINED = ("all", "audio")
@@ -45,6 +46,7 @@ class ModelSettings:
         start: a UniTalking model file to go on from; "": a fresh network.
         config: of a fresh network, fields of `UniTalkingConfig`; what is left out is the full model's.
         codecs: a bundle whose codecs and latent statistics belong to a fresh network; "": none.
+        text_encoder: file of a text encoder that a fresh network starts with; "": a fresh one, too.
         wan: files of Wan2.2-TI2V-5B that the video stream starts from.
         copy: "audio_to_video" or "video_to_audio" starts one stream as a copy of the other; "": neither.
         trained: "all", or "audio": the audio stream and a bundle's text encoder alone (the paper's first stage).
@@ -54,6 +56,7 @@ class ModelSettings:
     start: str = ""
     config: Mapping[str, Any] | None = None
     codecs: str = ""
+    text_encoder: str = ""
     wan: tuple[str, ...] = ()
     copy: str = ""
     trained: str = "all"
@@ -62,8 +65,8 @@ class ModelSettings:
     def __post_init__(self) -> None:
         require(self.trained in TRAINED, "model.trained", self.trained, " or ".join(TRAINED))
         require(self.copy in COPIES, "model.copy", self.copy, " or ".join(map(repr, COPIES)))
-        fresh = bool(self.config or self.codecs)
-        require(not (self.start and fresh), "model.start", self.start, "alone, or config and codecs without it")
+        fresh = bool(self.config or self.codecs or self.text_encoder)
+        require(not (self.start and fresh), "model.start", self.start, "alone, or what a fresh network has without it")
 
 
 @dataclass
@@ -151,12 +154,23 @@ def _fresh(settings: ModelSettings, info: DatasetInfo) -> Start:
         torch.manual_seed(settings.seed)
         initialise(network)
         encoder = _text_encoder(config)
+    if settings.text_encoder:
+        _fill_text_encoder(encoder, config, Path(settings.text_encoder))
     domain = Domain.from_tensors(latents, config.in_dim)
     return Start(config, network, encoder, codecs, statistics, latents.get("latents.video.rgb"), domain)
 
 
 def _text_encoder(config: UniTalkingConfig) -> ByteTextEncoder | None:
     return None if config.text_encoder is None else build_part(config, "text_encoder")
+
+
+def _fill_text_encoder(encoder: ByteTextEncoder | None, config: UniTalkingConfig, path: Path) -> None:
+    found, tensors = load_part(path, "text_encoder", TextEncoderConfig)
+    if encoder is None or found != encoder.config:
+        raise ValueError(
+            f"model.text_encoder: {path} holds {to_mapping(found)}, model.config.text_encoder is {config.text_encoder}."
+        )
+    encoder.load_state_dict(tensors)
 
 
 @torch.no_grad()
