@@ -41,8 +41,8 @@ class SyntheticConfig:
         fps: frames per second.
         sample_rate: of the sound, in Hz.
         shortest_s, longest_s: bounds of a clip's length.
-        vocabulary: "open" (all words that training may see), "common" (the 1,000 most usual), or, only in the
-            held-out split, "unseen" (words that training never speaks).
+        vocabulary: "open" (all words that training may see), "common" (the 1,000 most usual), "made_up" (words that
+            nobody says), or, only in the held-out split, "unseen" (words that training never speaks).
     """
 
     clips: int
