@@ -195,7 +195,7 @@ def test_two_steps_of_the_recipe_leave_a_usable_file(tmp_path: Path) -> None:
     assert path == tmp_path / PART_FILE
     config, tensors = load_part(path, "audio_vae", AudioVAEConfig)
     assert config == recipe.vae
-    AudioVAE(80, 20, 4).load_state_dict(tensors)
+    AudioVAE(80, config.latent_channels, 4).load_state_dict(tensors)
     assert (tmp_path / "samples" / "0000002.png").is_file()
     assert '"mel_l1"' in (tmp_path / "measurements.jsonl").read_text(encoding="utf-8")
 
