@@ -249,7 +249,7 @@ def test_two_steps_of_the_recipes_leave_a_usable_file(tmp_path: Path) -> None:
         "vocoder.initial_channels=16",
         "gan.judges={periods: [2], windows: [256], period_width: 2, window_width: 2}",
     )
-    first = [f"folder={tmp_path / 'first'}", *small[:-1]]
+    first = [f"folder={tmp_path / 'first'}", f"audio_vae={vae_path}", *small[:-1]]
     module, recipe = load_recipe("embedded_vocoder", first)
     assert recipe.gan is None
     start = module.run(recipe)
