@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ..synthetic.visemes import mouth_track
 from .judges import at_picture_times
-from .lessons import Course, Recording, choose, generator, heard, learn
+from .lessons import Course, Recording, autocast, choose, generator, heard, learn
 from .networks import FrameJudge, ListenerConfig
 from .sound import FRAMES_PER_S, WARP
 from .sync import correlation
@@ -50,7 +50,7 @@ def train_openness(
         mel = heard(chosen, generator(course.seed, step), WARP)
         times = (np.arange(mel.shape[2]) + 0.5) / FRAMES_PER_S
         wanted = torch.from_numpy(np.stack([true_track(each, times) for each in chosen])).float()
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             track = judge(mel)[:, :, 0]
         return functional.mse_loss(track.float(), wanted)
 

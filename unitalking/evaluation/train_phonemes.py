@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..synthetic.phonemes import PHONEMES
-from .lessons import Course, Recording, choose, generator, heard, learn
+from .lessons import Course, Recording, autocast, choose, generator, heard, learn
 from .networks import MARGIN, FrameJudge, ListenerConfig
 from .sound import WARP
 from .words import Errors, greedy, phoneme_errors
@@ -41,7 +41,7 @@ class Pupil(nn.Module):
 def phoneme_loss(pupil: Pupil, recordings: list[Recording], random: torch.Generator) -> Tensor:
     """CTC per phoneme, and cross-entropy per frame."""
     mel = heard(recordings, random, WARP)
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         scores, aligned = pupil(mel)
     lengths = torch.tensor([len(each.phonemes) for each in recordings])
     ctc = functional.ctc_loss(

@@ -15,7 +15,7 @@ from ..synthetic.face import Face, Pose
 from ..synthetic.look import Look, identity_of, look_of
 from ..synthetic.palette import HAIR, PAINT, SKIN
 from .attributes import SIDE, AttributeConfig, AttributeNetwork
-from .lessons import Course, generator, learn
+from .lessons import Course, autocast, generator, learn
 from .mouth import HEIGHT, WIDTH, MouthConfig, MouthNetwork, mouth_box
 from .sight import blemished, scaled, shifted
 from .sync import correlation
@@ -118,7 +118,7 @@ def train_mouth(
         random = generator(course.seed, step)
         chosen = torch.randint(len(mouths), (course.batch,), generator=random)
         pictures = blemished(scaled(mouths[chosen], HEIGHT, WIDTH), random)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             seen = network(pictures)
         return functional.mse_loss(seen.float(), openness[chosen])
 
@@ -155,7 +155,7 @@ def train_attributes(
         random = generator(course.seed, step)
         chosen = torch.randint(len(pictures), (course.batch,), generator=random)
         seen = shifted(blemished(scaled(pictures[chosen], SIDE, SIDE), random), random)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             scores = network(seen.contiguous(memory_format=torch.channels_last))
         losses = [
             functional.cross_entropy(scores[name].float(), numbers[name][chosen], ignore_index=UNSEEN, reduction="sum")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .lessons import Course, Recording, choose, generator, heard, learn
+from .lessons import Course, Recording, autocast, choose, generator, heard, learn
 from .networks import ClipJudge, ListenerConfig
 
 CONFIG = ListenerConfig(dim=160, dilations=(1, 2, 3), stride=4, outputs=96)
@@ -30,7 +30,7 @@ class Pupil(nn.Module):
 
     def loss(self, mel: Tensor, labels: Tensor, progress: float) -> Tensor:
         """Softmax over cosines, with a margin for the right one that grows (AM-softmax, Wang et al. 2018)."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             embedding = self.judge(mel)
         cosines = embedding.float() @ functional.normalize(self.voices, dim=1).T
         grown = min(max((progress - MARGIN_FROM) / (MARGIN_UNTIL - MARGIN_FROM), 0.0), 1.0)
