@@ -240,4 +240,11 @@ MISTAKES = [
         "set()",
         "tests/synthetic/test_sentences.py::test_made_up_words_are_spelt_like_words_and_are_none",
     ),
+    mistake(
+        "texts_of_all_lengths_in_a_batch",
+        "unitalking/training/plan.py",
+        'clips[np.argsort(self.texts[clips], kind="stable")]',
+        "clips",
+        f"{TB}texts_of_a_batch_are_of_about_one_length",
+    ),
 ]

@@ -119,9 +119,22 @@ def test_clips_of_one_length_share_a_batch_and_an_epoch_repeats_none(folder: Pat
 
 
 def test_too_few_clips_of_a_length_are_repeated() -> None:
-    plan = Plan(np.array([[3], [5], [5]]), 4, seed=0)
+    plan = Plan(np.array([[3], [5], [5]]), np.zeros(3), 4, seed=0)
     rows = [sorted(plan.clips(index).tolist()) for index in range(len(plan))]
     assert sorted(rows) == [[0, 0, 0, 0], [1, 1, 2, 2]]
+
+
+def test_texts_of_a_batch_are_of_about_one_length() -> None:
+    texts = np.random.default_rng(0).permutation(np.arange(480))
+    plan = Plan(np.ones((480, 1)), texts, 6, seed=0)
+    batches = [texts[plan.clips(index)] for index in range(len(plan))]
+    assert sorted(np.concatenate(batches).tolist()) == list(range(480))
+    spread = np.mean([np.ptp(batch) for batch in batches])
+    assert spread < 0.25 * np.mean([np.ptp(batch) for batch in np.split(texts, 80)])
+    # Chance is left: other batches in every epoch, and long texts are not all at one end.
+    again = {tuple(sorted(plan.clips(index).tolist())) for index in range(80, 160)}
+    assert not again & {tuple(sorted(plan.clips(index).tolist())) for index in range(80)}
+    assert abs(np.corrcoef([batch.mean() for batch in batches], np.arange(80))[0, 1]) < 0.4
 
 
 def test_tasks_come_in_rotation_with_their_weights() -> None:

@@ -129,7 +129,8 @@ class FlowBatches:
         sizes = np.stack([table.latent_frames, table.height, table.width, table.audio_latents], axis=1)
         if not any(has_picture for has_picture, *_ in self._layouts()):
             sizes = sizes[:, 3:]  # lengths of the sound alone
-        self.plan = Plan(sizes[self.positions], samples, seed)
+        texts = table.members[:, 1, 1]  # bytes of the texts
+        self.plan = Plan(sizes[self.positions], texts[self.positions], samples, seed)
         self.of_speaker = _by_speaker(table.speaker, table.audio_latents > 0)
 
     def batch(self, index: int, rank: int, ranks: int) -> FlowBatch:
