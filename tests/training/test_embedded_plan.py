@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -26,6 +28,8 @@ from unitalking.training.recipe import load_recipe
 from unitalking.training.result import ABOUT_KEY
 from unitalking.training.settings import TrainingError
 from unitalking.training.start import read_tensors
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def job(name: str, code: str, *needs: str) -> Job:
@@ -151,6 +155,19 @@ def test_the_command_reports_a_step_that_fails(tmp_path: Path, caplog: pytest.Lo
     assert status == 1
     assert "embedded_audio_vae failed with status 1" in caplog.text
     assert "no_such_key" in caplog.text
+
+
+def test_ended_from_outside_it_ends_its_jobs(tmp_path: Path) -> None:
+    folders = ["--runs", str(tmp_path / "runs"), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "m")]
+    command = [sys.executable, "-m", "unitalking.training.embedded", *folders, "--cores", "1"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert "embedded_audio_vae: started" in process.stdout.readline()
+        (child,) = psutil.Process(process.pid).children()
+        process.terminate()
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert "goes on from here" in rest
+    assert not child.is_running()
 
 
 def test_assemble_takes_what_the_plan_gives_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
