@@ -13,20 +13,20 @@ from typing import Any
 import comfy.conds
 import comfy.ldm.common_dit
 import comfy.model_base
-import comfy.model_prefetch
 import comfy.ops
 import comfy.patcher_extension
 import comfy.utils
 import torch
 from comfy.ldm.modules.attention import optimized_attention
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.model.modulation import ModulationTable
-from ..unitalking.model.transformer import Tokens, UniTalking
+from ..unitalking.model.transformer import UniTalking
 from ..unitalking.tasks import HeldTokens, factor_runs, held_tokens
 from ..unitalking.types import Conditions, NoiseLevels, StreamInput
 from ..unitalking.voice import fill_reference
+from .blocks import BlockRunner
 from .constants import AUDIO_CONTEXT_KEY, VOICE_KEY
 from .inputs import fit_context
 from .run import RUN_KEY, Run, room_for
@@ -111,7 +111,7 @@ class DiffusionModel(UniTalking):
             self._stream(run, "audio", audio, timestep, held and held.audio, kept[1], start),
             video_sees_audio=held is None or held.video_sees_audio,
             attention=_attention(transformer_options),
-            run_block=_BlockRunner(self, transformer_options, timestep.device),
+            run_block=BlockRunner(self, transformer_options, timestep.device, run.skipped_block),
         )
         picture = latents[0].new_zeros(shape) if velocities[0] is None else velocities[0][..., : shape[3], : shape[4]]
         if plain:
@@ -185,33 +185,6 @@ def _attention(transformer_options: dict[str, Any]) -> Callable[[Tensor, Tensor,
         return optimized_attention(queries, keys, values, heads=heads, transformer_options=transformer_options)
 
     return attention
-
-
-class _BlockRunner:
-    """Runs blocks for the host: fetches weights ahead, lets patches replace a block or change its result."""
-
-    def __init__(self, model: DiffusionModel, transformer_options: dict[str, Any], device: torch.device) -> None:
-        self.options, self.device = transformer_options, device
-        self.pairs = [nn.ModuleList(pair) for pair in zip(model.video.blocks, model.audio.blocks, strict=True)]
-        self.queue = comfy.model_prefetch.make_prefetch_queue(list(self.pairs), device, transformer_options)
-        transformer_options["total_blocks"] = len(self.pairs)
-        transformer_options["block_type"] = "double"
-
-    def __call__(self, index: int, block: Callable[[Tokens], Tokens], tokens: Tokens) -> Tokens:
-        comfy.model_prefetch.prefetch_queue_pop(self.queue, self.device, self.pairs[index])
-        self.options["block_index"] = index
-        replace = self.options.get("patches_replace", {}).get("dit", {}).get(("double_block", index))
-        if replace is None:
-            tokens = block(tokens)
-        else:
-            arguments = {"img": tokens, "transformer_options": self.options}
-            tokens = replace(arguments, {"original_block": lambda given: {"img": block(given["img"])}})["img"]
-        for patch in self.options.get("patches", {}).get("double_block", []):
-            given = {"img": tokens, "block_index": index, "transformer_options": self.options}
-            tokens = patch(given)["img"]
-        if index + 1 == len(self.pairs):
-            comfy.model_prefetch.prefetch_queue_pop(self.queue, self.device, None)
-        return tokens
 
 
 class UniTalkingModel(comfy.model_base.BaseModel):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..unitalking.checkpoint.files import ModelFile, load_strict
 from ..unitalking.checkpoint.parts import build_part, part_config
 from ..unitalking.codec.text_encoder import END_ID, expected_times, tokenize
+from ..unitalking.speech_timing import LEAD_S, TAIL_S
 
 TOKENS_KEY = "unitalking_bytes"
 
@@ -71,19 +72,34 @@ class ByteEncoder(nn.Module):
 
     def encode_token_weights(self, tokens: dict[str, list]) -> tuple[Tensor, None]:
         """Context of one prompt, (1, rows, D), one row per token; no pooled output."""
+        ids, times = self._row(tokens)
+        return self.encoder(ids, times), None
+
+    def speech_s(self, tokens: dict[str, list]) -> float:
+        """How long a clip must be to hold the speech of a prompt, in seconds; 0 if nothing is spoken."""
+        with torch.no_grad():
+            end = float(self.encoder.clock(*self._row(tokens)).max())
+        return end + TAIL_S if end > LEAD_S + 1e-6 else 0.0
+
+    def _row(self, tokens: dict[str, list]) -> tuple[Tensor, Tensor]:
         row = tokens[TOKENS_KEY][0]
         if len(row) > self.max_tokens:
             logger.warning("UniTalking: the text is %d bytes too long and was cut.", len(row) - self.max_tokens)
             row = [*row[: self.max_tokens - 1], row[-1]]
         device = self.encoder.embedding.weight.device
         ids = torch.tensor([[token[0] for token in row]], device=device)
-        times = torch.tensor([[token[2] for token in row]], device=device)
-        return self.encoder(ids, times), None
+        return ids, torch.tensor([[token[2] for token in row]], device=device)
 
     def load_sd(self, tensors: dict[str, Tensor]) -> tuple[list[str], list[str]]:
         """Loads all weights or raises."""
         load_strict(self.encoder, {key: value.float() for key, value in tensors.items()}, self.name)
         return [], []
+
+
+def speech_s(clip: comfy.sd.CLIP, prompt: str) -> float | None:
+    """How long a clip must be to hold the speech of a prompt, in seconds; None where the text encoder has no clock."""
+    encoder = clip.cond_stage_model
+    return encoder.speech_s(clip.tokenize(prompt)) if isinstance(encoder, ByteEncoder) else None
 
 
 def load_bundled_clip(file: ModelFile) -> comfy.sd.CLIP:

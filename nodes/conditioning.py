@@ -7,12 +7,14 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..unitalking import timeline
-from ..unitalking.config import UniTalkingConfig
+from ..unitalking.config import PROMPT_STYLES, UniTalkingConfig
 from ..unitalking.domain import unlearned
-from ..unitalking.prompt import compose_prompt
-from ..unitalking.speech_timing import speech_duration_s
+from ..unitalking.prompt import OVI_STYLES, compose_prompt, missing_tags
+from ..unitalking.speech_timing import SPEECH_OPEN, speech_duration_s
+from ..unitalking.text_cleaning import clean_text
 from ..unitalking.voice import analyse_voice, resample
 from .assets import NO_SAMPLE, load_voice, voice_choices
+from .clip import speech_s
 from .constants import AUDIO_CONTEXT_KEY, CATEGORY, VOICE_KEY, VOICE_TYPE
 from .messages import as_html, config_of, say
 from .vae import AudioVAE
@@ -147,10 +149,11 @@ class TextPrompt(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "prompt_style",
-                    options=["auto", "tagged", "plain"],
+                    options=["auto", *PROMPT_STYLES],
                     default="auto",
                     tooltip="How the fields are joined. auto: as the model was trained. tagged: speech between <S> "
-                    "and <E>. plain: running text.",
+                    "and <E>. plain: running text. ovi_1.0, ovi_1.1: Ovi's two generations, whose tags you may also "
+                    "write yourself, into scene.",
                     advanced=True,
                 ),
                 VoiceSocket.Input(
@@ -186,12 +189,16 @@ class TextPrompt(io.ComfyNode):
             check_voice(voice, config, "Text Prompt")
         style = config.prompt_style if prompt_style == "auto" else prompt_style
         prompt = compose_prompt(speech, scene, sound, style)
-        notes: list[str] = [] if speech.strip() else ["no speech: nothing will be said"]
+        notes = list(missing_tags(prompt, style))
+        if style not in OVI_STYLES and not speech.strip():
+            notes.append("no speech: nothing will be said")
         notes += unlearned_text(speech + scene + sound, config)
         positive = encode_text(clip, prompt, config, "prompt", notes)
         negative = encode_text(clip, negative_picture, config, "negative for the picture", notes)
         unheard = encode_text(clip, negative_sound, config, "negative for the sound", notes)
-        frames = planned_frames(speech, config, notes)
+        planned_s = speech_s(clip, compose_prompt(speech))
+        spoken = prompt if SPEECH_OPEN in prompt else speech
+        frames = planned_frames(speech_duration_s(spoken) if planned_s is None else planned_s, config, notes)
         given = {AUDIO_CONTEXT_KEY: positive[0][0]}
         if voice is not None:
             given[VOICE_KEY] = voice.latents
@@ -221,11 +228,15 @@ def unlearned_text(text: str, config: UniTalkingConfig) -> tuple[str, ...]:
 def encode_text(clip: Any, text: str, config: UniTalkingConfig, name: str, notes: list[str]) -> list:
     """Conditioning of a text: weights off, cut to the model's length with the end token kept, which is noted.
 
+    UMT5 gets its text cleaned, as it was trained; a model's own encoder of bytes gets it as it is.
+
     Raises:
         ValueError: no text encoder is wired.
     """
     if clip is None:
         raise ValueError("Text Prompt: no text encoder is wired: connect clip of Load UniTalking Model.")
+    if config.text_encoder is None:
+        text = clean_text(text)
     tokens = clip.tokenize(text, disable_weights=True)
     for chunks in tokens.values():
         for row in chunks:
@@ -236,13 +247,14 @@ def encode_text(clip: Any, text: str, config: UniTalkingConfig, name: str, notes
     return clip.encode_from_tokens_scheduled(tokens)
 
 
-def planned_frames(speech: str, config: UniTalkingConfig, notes: list[str]) -> int:
-    """Frames that the speech needs, at least one second, at most what the model was trained on (noted)."""
-    needed = timeline.frames_for(max(speech_duration_s(speech), 1.0), config.fps, config.time_stride)
-    longest = config.trained.max_frames
+def planned_frames(seconds: float, config: UniTalkingConfig, notes: list[str]) -> int:
+    """Frames that a speech needs, at least one second, at most what the model was trained on (noted)."""
+    needed = timeline.frames_for(max(seconds, 1.0), config.fps, config.time_stride)
+    longest = max((frames for frames, _ in config.lengths), default=config.trained.max_frames)
+    fitting = [frames for frames, _ in config.lengths if frames >= needed]
     if needed > longest:
         notes.append(
             f"the speech needs about {needed} frames, this model was trained on up to {longest}: split it over "
             "several clips"
         )
-    return min(needed, longest)
+    return min(fitting) if fitting else min(needed, longest)

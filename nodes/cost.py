@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ class Cost:
 
     Attributes:
         steps: solver steps.
-        passes: network passes per step; the host batches them when memory allows.
+        passes: network passes per step, on average; the host batches them when memory allows.
         video_tokens, audio_tokens: of one clip.
         clips: in the batch.
         memory_bytes: the host's estimate of activations, on top of the weights.
@@ -29,7 +30,7 @@ class Cost:
     """
 
     steps: int
-    passes: int
+    passes: float
     video_tokens: int
     audio_tokens: int
     clips: int
@@ -41,18 +42,18 @@ class Cost:
         """Two short lines for the node."""
         batch = f"{self.clips} clips of " if self.clips > 1 else ""
         return (
-            f"{self.steps} steps x {self.passes} passes, {batch}{self.video_tokens} + {self.audio_tokens} tokens\n"
+            f"{self.steps} steps x {self.passes:.3g} passes, {batch}{self.video_tokens} + {self.audio_tokens} tokens\n"
             f"about {_size(self.weight_bytes)} + {_size(self.memory_bytes)} memory, {_duration(self.seconds)}"
         )
 
 
-def estimate_cost(model: Any, samples: Any, passes: int, steps: int) -> Cost:
+def estimate_cost(model: Any, samples: Any, passes: float, steps: int) -> Cost:
     """The cost of sampling this latent.
 
     Args:
         model: a UniTalking MODEL.
         samples: of the LATENT, nested or a plain video latent.
-        passes: per step.
+        passes: per step, on average.
         steps: solver steps.
     """
     config = config_of(model, "Joint Flow Sampler")
@@ -63,7 +64,7 @@ def estimate_cost(model: Any, samples: Any, passes: int, steps: int) -> Cost:
     video = frames * -(-height // rows) * -(-width // columns)
     audio = parts[1].shape[2] if len(parts) > 1 else 0
     values = sum(part[0].numel() for part in parts)
-    memory = model.model.memory_required([batch * passes, 1, values])
+    memory = model.model.memory_required([batch * math.ceil(passes), 1, values])
     device, dtype = model.load_device, model.model.get_dtype_inference()
     flops = forward_flops(config, video, audio) * batch * passes * steps
     seconds = flops / matrix_rate(device, dtype)

@@ -9,15 +9,19 @@ from .decode import Decode
 from .files import register_folders
 from .guider import JointGuider
 from .latents import EmptyLatent, Portrait
-from .loaders import LoadLora, LoadModel
+from .loaders import LoadModel
+from .lora import LoadLora
 from .sampler import JointSampler
 from .sampling import FlowSigmas, FlowUniPC, JointNoise
 from .save import SaveMP4
+from .voice_files import LoadVoice, SaveVoice
 
 NODES: list[type[io.ComfyNode]] = [
     LoadModel,
     LoadLora,
     EncodeVoiceReference,
+    SaveVoice,
+    LoadVoice,
     TextPrompt,
     EmptyLatent,
     Portrait,
@@ -35,7 +39,7 @@ class UniTalkingExtension(ComfyExtension):
     """Hands the nodes to the host."""
 
     async def on_load(self) -> None:
-        """Registers the pack's model folder."""
+        """Registers the pack's folders."""
         register_folders()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:

@@ -34,11 +34,13 @@ class AVGuider(comfy.samplers.CFGGuider):
     Args:
         model_patcher: a UniTalking MODEL.
         guidance: strengths.
+        skipped_block: the block that the negative pass leaves out, 0: none.
     """
 
-    def __init__(self, model_patcher: Any, guidance: Guidance) -> None:
+    def __init__(self, model_patcher: Any, guidance: Guidance, skipped_block: int = 0) -> None:
         super().__init__(model_patcher)
         self.guidance = guidance
+        self.skipped_block = skipped_block
         self.set_cfg(guidance.video)
         self.streams: tuple[str, ...] = ("video", "audio")
         self.video_values = 0
@@ -67,12 +69,14 @@ class AVGuider(comfy.samplers.CFGGuider):
     ) -> Tensor:
         """The guided denoised latent, (B, 1, N) packed or (B, C, F, H, W) plain; all passes are one batched call."""
         model_options = model_options or {}
-        main, none, voice = self._passes(model_options)
+        # Reading the noise level makes a GPU wait, so only where it matters.
+        guidance = self.guidance if self.guidance.is_everywhere else self.guidance.at(float(timestep.max()))
+        main, none, voice = self._passes(guidance, model_options)
         conds = [main, none] if voice is None else [main, none, voice]
         out = self._denoised(conds, x, timestep, model_options)
         if main is None:
             out[0] = out[1]
-        scale = self._scale(x)
+        scale = self._scale(guidance, x)
         for change in model_options.get("sampler_pre_cfg_function", []):
             given = {"conds": conds, "conds_out": out, "cond_scale": scale, "timestep": timestep, "input": x}
             out = change({**given, "sigma": timestep, "model": self.inner_model, "model_options": model_options})
@@ -80,7 +84,7 @@ class AVGuider(comfy.samplers.CFGGuider):
         guided = comfy.samplers.cfg_function(
             self.inner_model, out[0], out[1], scale, x, timestep, model_options=model_options, cond=cond, uncond=none
         )
-        return guided if voice is None else guided + self.guidance.voice * (out[2] - out[0])
+        return guided if voice is None else guided + guidance.voice * (out[2] - out[0])
 
     def _denoised(
         self, conds: list[list | None], x: Tensor, timestep: Tensor, model_options: dict[str, Any]
@@ -96,13 +100,15 @@ class AVGuider(comfy.samplers.CFGGuider):
             out = [*out, *comfy.samplers.calc_cond_batch(self.inner_model, conds[2:], x, timestep, model_options)]
         return out
 
-    def _passes(self, model_options: dict[str, Any]) -> tuple[list | None, list | None, list | None]:
+    def _passes(
+        self, guidance: Guidance, model_options: dict[str, Any]
+    ) -> tuple[list | None, list | None, list | None]:
         """Conditionings of the passes that have weight: the main one, the negative, and the voice on its own.
 
         At strength 0 the negative is all there is and stands for the main one as well.
         """
-        apart = "text" in self.conds
-        needed = set(needed_passes(self.guidance, self.streams, has_voice=apart))
+        apart = "text" in self.conds and guidance.voice is not None
+        needed = set(needed_passes(guidance, self.streams, has_voice=apart))
         if model_options.get("disable_cfg1_optimization", False):
             needed.add("none")
         none = self.conds.get("negative") if "none" in needed else None
@@ -112,18 +118,21 @@ class AVGuider(comfy.samplers.CFGGuider):
             return self.conds["positive"], none, None
         return self.conds["text"], none, self.conds["positive"] if "text_voice" in needed else None
 
-    def _scale(self, x: Tensor) -> Tensor | float:
+    def _scale(self, guidance: Guidance, x: Tensor) -> Tensor | float:
         """Guidance strength per value of the packed latent, (1, 1, N), or a number where there is one stream."""
         if len(self.streams) == 1:
-            return self.guidance.of(self.streams[0])
-        scale = torch.full((1, 1, x.shape[-1]), self.guidance.audio, device=x.device, dtype=x.dtype)
-        scale[..., : self.video_values] = self.guidance.video
+            return guidance.of(self.streams[0])
+        scale = torch.full((1, 1, x.shape[-1]), guidance.audio, device=x.device, dtype=x.dtype)
+        scale[..., : self.video_values] = guidance.video
         return scale
 
 
-def model_guidance(config: UniTalkingConfig, video: float, audio: float, voice: float) -> Guidance:
-    """Strengths from widgets: 0 stands for the model's own value, and for the voice for linked."""
-    return Guidance(video or config.sampling.guidance_video, audio or config.sampling.guidance_audio, voice or None)
+def model_guidance(
+    config: UniTalkingConfig, video: float, audio: float, voice: float, from_sigma: float = 1.0, to_sigma: float = 0.0
+) -> Guidance:
+    """Guidance from widgets: 0 stands for the model's own strength, and for the voice for linked."""
+    own = config.sampling
+    return Guidance(video or own.guidance_video, audio or own.guidance_audio, voice or None, from_sigma, to_sigma)
 
 
 def guidance_inputs() -> list[io.Input]:
@@ -134,6 +143,52 @@ def guidance_inputs() -> list[io.Input]:
         io.Float.Input("guidance_audio", tooltip=AUDIO_TOOLTIP, **limits),
         io.Float.Input("guidance_voice", tooltip=VOICE_TOOLTIP, **limits),
     ]
+
+
+def interval_inputs() -> list[io.Input]:
+    """The two widgets of the guidance interval, the same in every node that has them."""
+    shared = {"min": 0.0, "max": 1.0, "step": 0.01, "optional": True, "advanced": True}
+    return [
+        io.Float.Input(
+            "guidance_from",
+            default=1.0,
+            tooltip="Noise level at which guidance begins: 1 is the start of sampling, 0 its end. Before it there is "
+            "one pass instead of two.",
+            **shared,
+        ),
+        io.Float.Input(
+            "guidance_to",
+            default=0.0,
+            tooltip="Noise level at which guidance ends. 0.3 saves the second pass of the last steps, whose details "
+            "need little guidance.",
+            **shared,
+        ),
+    ]
+
+
+def skipped_block_input() -> io.Input:
+    """The widget of skip-layer guidance, the same in every node that has it."""
+    return io.Int.Input(
+        "skipped_block",
+        default=0,
+        min=-1,
+        max=1000,
+        tooltip="Skip-layer guidance: the block that the negative pass leaves out. 0: the model's own (11 for Ovi, "
+        "none for others); -1: none.",
+        optional=True,  # graphs saved before it was there have no value
+        advanced=True,
+    )
+
+
+def skipped_block_of(config: UniTalkingConfig, widget: int) -> int:
+    """The block of a widget's value: 0 stands for the model's own, -1 for none; 0 is none in the result.
+
+    Raises:
+        ValueError: the model has no such block.
+    """
+    if widget >= config.num_layers:
+        raise ValueError(f"skipped_block: got {widget}, this model has blocks 1 to {config.num_layers - 1}.")
+    return max(widget, 0) if widget else config.sampling.skipped_block
 
 
 class JointGuider(io.ComfyNode):
@@ -153,6 +208,8 @@ class JointGuider(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="What to make, from Text Prompt."),
                 io.Conditioning.Input("negative", tooltip="What to keep away from, from Text Prompt."),
                 *guidance_inputs(),
+                skipped_block_input(),
+                *interval_inputs(),
             ],
             outputs=[io.Guider.Output(display_name="guider")],
         )
@@ -166,15 +223,20 @@ class JointGuider(io.ComfyNode):
         guidance_video: float,
         guidance_audio: float,
         guidance_voice: float,
+        skipped_block: int = 0,
+        guidance_from: float = 1.0,
+        guidance_to: float = 0.0,
     ) -> io.NodeOutput:
         """Builds the guider."""
         config = config_of(model, "Joint Guider")
-        guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice)
-        return io.NodeOutput(joint_guider(model, positive, negative, guidance))
+        interval = guidance_from, guidance_to
+        guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice, *interval)
+        skipped = skipped_block_of(config, skipped_block)
+        return io.NodeOutput(joint_guider(model, positive, negative, guidance, skipped))
 
 
-def joint_guider(model: Any, positive: list, negative: list, guidance: Guidance) -> AVGuider:
+def joint_guider(model: Any, positive: list, negative: list, guidance: Guidance, skipped_block: int = 0) -> AVGuider:
     """A guider with its conditionings set."""
-    guider = AVGuider(model, guidance)
+    guider = AVGuider(model, guidance, skipped_block)
     guider.set_conds(positive, negative)
     return guider

@@ -19,9 +19,10 @@ def check_latent_shapes(shapes: Sequence[Sequence[int]], config: UniTalkingConfi
     Raises:
         ValueError: says what came, what is expected, and which node makes it.
     """
+    sound = f"sound latents of {config.audio_channels} channels" if config.audio_channels else "no sound"
     expected = (
-        f"this model takes picture latents of {config.in_dim} channels and sound latents of "
-        f"{config.audio_channels} channels: use Empty AV Latent with this MODEL."
+        f"this model takes picture latents of {config.in_dim} channels and {sound}: "
+        "use Empty AV Latent with this MODEL."
     )
     got = " and ".join(str(tuple(shape)) for shape in shapes)
     if len(shapes) > 2 or len(shapes[0]) != 5 or (len(shapes) == 2 and len(shapes[1]) != 3):

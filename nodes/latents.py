@@ -63,9 +63,24 @@ class EmptyLatent(io.ComfyNode):
         """Snaps the sizes and says so."""
         config = config_of(model, "Empty AV Latent")
         size, notes = snap_size(config, width, height, frames)
+        if not config.audio_channels and streams != "picture":
+            streams, notes = _picture_alone(streams), (*notes, "this model has no sound stream: the clip is silent")
         if notes:
             say(cls, "\n".join(notes))
         return io.NodeOutput(empty_latent(config, *size, batch_size=batch_size, streams=streams))
+
+
+def _picture_alone(streams: str) -> str:
+    """What a model without a sound stream makes instead.
+
+    Raises:
+        ValueError: sound alone was asked for.
+    """
+    if streams == "sound":
+        raise ValueError(
+            "Empty AV Latent: this model has no sound stream: set streams to picture, or load another model."
+        )
+    return "picture"
 
 
 def _side_tooltip(name: str) -> str:
@@ -85,7 +100,7 @@ def snap_size(
     snapped = (
         timeline.snap_side(wanted[0], multiple),
         timeline.snap_side(wanted[1], multiple),
-        timeline.snap_frames(wanted[2], config.time_stride),
+        snap_frames(config, wanted[2]),
     )
     notes = []
     if snapped[:2] != wanted[:2]:
@@ -93,7 +108,9 @@ def snap_size(
             f"size {wanted[0]}x{wanted[1]} rounded to {snapped[0]}x{snapped[1]}: sides are multiples of {multiple}"
         )
     if snapped[2] != wanted[2]:
-        notes.append(f"{wanted[2]} frames rounded to {snapped[2]}: a clip has {config.time_stride}n+1 frames")
+        made = " or ".join(str(frames) for frames, _ in config.lengths)
+        rule = f"this model makes clips of {made}" if made else f"a clip has {config.time_stride}n+1 frames"
+        notes.append(f"{wanted[2]} frames rounded to {snapped[2]}: {rule}")
     if snapped[0] * snapped[1] > trained.max_area:
         notes.append(f"{snapped[0]}x{snapped[1]} is beyond the {trained.max_area} pixels this model was trained on")
     if snapped[2] > trained.max_frames:
@@ -101,20 +118,32 @@ def snap_size(
     return snapped, tuple(notes)
 
 
+def snap_frames(config: UniTalkingConfig, frames: int) -> int:
+    """The nearest number of frames that the model can make."""
+    if config.lengths:
+        return min((length for length, _ in config.lengths), key=lambda length: abs(length - frames))
+    return timeline.snap_frames(frames, config.time_stride)
+
+
 def empty_latent(
     config: UniTalkingConfig, width: int, height: int, frames: int, *, batch_size: int = 1, streams: str = "both"
 ) -> dict[str, Any]:
-    """LATENT of zeros: nested video (B, C_v, F, H, W) and audio (B, C_a, L); an absent stream has length 0."""
+    """LATENT of zeros: nested video (B, C_v, F, H, W) and audio (B, C_a, L); an absent stream has length 0.
+
+    For a model without a sound stream it is the video latent alone.
+    """
     device = comfy.model_management.intermediate_device()
     _, down_height, down_width = config.video_stride
     video_frames = 0 if streams == "sound" else timeline.video_latents(frames, config.time_stride)
     length = 0
     if streams != "picture":
-        length = timeline.audio_latents(frames, config.fps, config.sample_rate, config.samples_per_latent)
+        length = config.audio_latents(frames)
     video = torch.zeros(
         batch_size, config.in_dim, video_frames, height // down_height, width // down_width, device=device
     )
     audio = torch.zeros(batch_size, config.audio_channels, length, device=device)
+    if not config.audio_channels:
+        return {"samples": video, LATENT_KEY: {"fps": config.fps, "frames": frames}}
     return {"samples": NestedTensor((video, audio)), LATENT_KEY: {"fps": config.fps, "frames": frames}}
 
 

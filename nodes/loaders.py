@@ -1,13 +1,10 @@
-"""Load UniTalking Model and Load LoRA for UniTalking."""
+"""Load UniTalking Model."""
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
-import comfy.lora
-import comfy.lora_convert
 import comfy.sd
 import comfy.utils
 import folder_paths
@@ -21,7 +18,7 @@ from .clip import load_bundled_clip
 from .constants import CATEGORY
 from .files import FROM_MODEL, find_model, find_part, model_choices, part_choices
 from .loading import patch_model, read_model_file, read_tensors
-from .messages import config_of, say
+from .messages import say
 from .vae import load_audio_vae, load_bundled_video_vae, read_audio_codec
 
 WEIGHT_DTYPES = {
@@ -31,7 +28,11 @@ WEIGHT_DTYPES = {
     "fp8_e4m3fn": {"dtype": torch.float8_e4m3fn},
     "fp8_e5m2": {"dtype": torch.float8_e5m2},
 }
-STREAMS = ("both", "video", "audio")
+NO_SECOND_FILE = "none"
+SILENT = (
+    "This model has no sound stream: it makes silent clips, from Empty AV Latent as always. For speech load a "
+    "UniTalking or an Ovi model."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,14 @@ class LoadModel(io.ComfyNode):
                     "costs a little quality. The codecs always run in full precision.",
                     advanced=True,
                 ),
+                io.Combo.Input(
+                    "second_file",
+                    options=[NO_SECOND_FILE, *model_choices()],
+                    default=NO_SECOND_FILE,
+                    tooltip="For a model in two files (Ovi's picture stream and sound stream): the other one.",
+                    optional=True,  # graphs saved before it was there have no value
+                    advanced=True,
+                ),
             ],
             outputs=[
                 io.Model.Output(display_name="model"),
@@ -91,23 +100,38 @@ class LoadModel(io.ComfyNode):
                 io.Vae.Output(display_name="vae"),
                 io.Vae.Output(display_name="audio_vae"),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
-        cls, model: str, text_encoder: str, video_vae: str, audio_codec: str, weight_dtype: str
+        cls,
+        model: str,
+        text_encoder: str,
+        video_vae: str,
+        audio_codec: str,
+        weight_dtype: str,
+        second_file: str = NO_SECOND_FILE,
     ) -> io.NodeOutput:
         """Loads the file once and builds what the sockets carry."""
         path = find_model(model)
-        file, _ = read_model_file(path)
+        second = "" if second_file == NO_SECOND_FILE else find_model(second_file)
+        file, _ = read_model_file(path, second)
         needed = dict(zip(PART_NAMES, (text_encoder, video_vae, audio_codec), strict=True))
+        if not file.config.audio_channels:
+            needed.pop("audio_vae")
         missing = [part for part, choice in needed.items() if choice == FROM_MODEL and part not in file.parts]
         if missing:
             raise CheckpointError(_missing_parts(file, missing))
         clip = _load_clip(file, text_encoder)
         vae = _load_video_vae(file, video_vae)
-        audio_vae = _load_audio_vae(file, audio_codec)
-        patcher = patch_model(file, path, dict(WEIGHT_DTYPES[weight_dtype]))
+        notes = list(file.notes)
+        audio_vae = _load_audio_vae(file, audio_codec, notes) if file.config.audio_channels else None
+        if audio_vae is None:
+            notes.append(SILENT)
+        if notes:
+            say(cls, "\n".join(notes))
+        patcher = patch_model(file, path, dict(WEIGHT_DTYPES[weight_dtype]), second)
         return io.NodeOutput(patcher, clip, vae, audio_vae)
 
 
@@ -161,13 +185,13 @@ def _load_video_vae(file: ModelFile, choice: str) -> Any:
     return vae
 
 
-def _load_audio_vae(file: ModelFile, choice: str) -> Any:
+def _load_audio_vae(file: ModelFile, choice: str, notes: list[str]) -> Any:
     bundle = _bundle(file, choice, "vae", "audio_vae")
     if bundle is not None:
         name, config, tensors = bundle.name, bundle.config, bundle.parts["audio_vae"]
     else:
         name = choice
-        config, tensors = read_audio_codec(find_part("vae", choice))
+        config, tensors = read_audio_codec(find_part("vae", choice), notes.append)
     _check_audio_codec(config, file.config, name)
     return load_audio_vae(config, tensors, name)
 
@@ -180,83 +204,3 @@ def _check_audio_codec(codec: UniTalkingConfig, model: UniTalkingConfig, name: s
             f"{name} is the sound codec of another model: got (sample rate, hop, channels) = {got}, "
             f"expected {expected}."
         )
-
-
-class LoadLora(io.ComfyNode):
-    """A LoRA file onto one stream or both; how many keys it patched is shown, none is an error."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        """Sockets and widgets."""
-        return io.Schema(
-            node_id="UniTalkingLoraLoader",
-            display_name="Load LoRA for UniTalking",
-            category=CATEGORY,
-            description="Applies a LoRA to the picture stream, the sound stream or both.",
-            search_aliases=["lora"],
-            inputs=[
-                io.Model.Input("model", tooltip="A UniTalking model."),
-                io.Combo.Input(
-                    "lora_name",
-                    options=folder_paths.get_filename_list("loras"),
-                    tooltip="LoRA file from models/loras. Files made for Wan2.2-5B act on the picture stream.",
-                ),
-                io.Combo.Input(
-                    "stream",
-                    options=list(STREAMS),
-                    default="both",
-                    tooltip="Which stream it may change. Keys that name no stream (Wan2.2-5B LoRAs) go to the "
-                    "stream chosen here, and to the picture for both.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=-20.0,
-                    max=20.0,
-                    step=0.05,
-                    tooltip="How strongly it acts; 1 is as trained, 0 is off.",
-                ),
-            ],
-            outputs=[io.Model.Output(display_name="model")],
-            hidden=[io.Hidden.unique_id],
-        )
-
-    @classmethod
-    def execute(cls, model: Any, lora_name: str, stream: str, strength: float) -> io.NodeOutput:
-        """Patches a clone of the model."""
-        config_of(model, "Load LoRA for UniTalking")
-        tensors, _ = read_tensors(find_part("loras", lora_name))
-        tensors = comfy.lora_convert.convert_lora(tensors)
-        patches = comfy.lora.load_lora(tensors, lora_keys(model, stream), log_missing=False)
-        patched = model.clone()
-        applied = patched.add_patches(patches, strength)
-        if not applied:
-            raise CheckpointError(
-                f"{lora_name} changes nothing in this model (stream: {stream}): none of its {len(tensors)} tensors "
-                "has a name that the model knows. It was made for another model."
-            )
-        say(cls, f"{len(applied)} of the model's weights changed by {Path(lora_name).name}")
-        return io.NodeOutput(patched)
-
-
-def lora_keys(model: Any, stream: str) -> dict[str, str]:
-    """Names that LoRA files use -> weights of the model, for one stream or both.
-
-    Besides the host's own names, names without a stream (Wan2.2's) stand for the chosen stream, or for video.
-    """
-    streams = ("video", "audio") if stream == "both" else (stream,)
-    unnamed = "video" if stream == "both" else stream
-    keys: dict[str, str] = {}
-    for name in model.model.state_dict():
-        if not name.startswith("diffusion_model.") or not name.endswith(".weight"):
-            continue
-        inside = name.removeprefix("diffusion_model.").removesuffix(".weight")
-        if inside.split(".")[0] not in streams:
-            continue
-        names = [inside]
-        if inside.startswith(f"{unnamed}."):
-            names.append(inside.removeprefix(f"{unnamed}."))
-        for given in names:
-            spelled = (given, f"diffusion_model.{given}", f"transformer.{given}", f"base_model.model.{given}")
-            keys.update(dict.fromkeys((*spelled, f"lora_unet_{given.replace('.', '_')}"), name))
-    return keys

@@ -20,16 +20,23 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..unitalking.checkpoint.files import CONFIG_TENSOR, NETWORK, CheckpointError, ModelFile, config_tensors, read_model
+from ..unitalking.checkpoint.float8 import as_scaled
 from ..unitalking.checkpoint.keys import to_file_keys
 from ..unitalking.checkpoint.layouts import strip_prefixes
+from ..unitalking.checkpoint.public_layouts import joined
 from ..unitalking.config import UniTalkingConfig
 from .adapter import UniTalkingModel
+from .files import shards_of
+from .gguf import gguf_operations, gguf_patcher, is_gguf, read_gguf
 from .latent_format import UniTalkingLatentFormat
 from .run import around_sampling
 
 # Wan2.2-5B's factor, by which the host estimates memory from the area of a latent, belongs to this width.
 WIDTH_OF_FACTOR_ONE = 2222
 QUANTISATION_KEY = "_quantization_metadata"  # the host's
+
+FLOATS = (torch.bfloat16, torch.float16, torch.float32)
+CAST_ONCE_BELOW = 100_000_000
 
 logger = logging.getLogger(__name__)
 
@@ -106,13 +113,28 @@ def read_tensors(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, metadata or {}
 
 
-def read_model_file(path: str, *, convert_quants: bool = True) -> tuple[ModelFile, dict[str, str]]:
-    """A model file, taken apart, with old-style scaled weights brought to the host's current form."""
-    tensors, metadata = read_tensors(path)
+def read_model_file(path: str, second: str = "", *, convert_quants: bool = True) -> tuple[ModelFile, dict[str, str]]:
+    """A model file, taken apart, with old-style scaled weights brought to the host's current form.
+
+    Args:
+        path: the file; one of several numbered ones stands for all of them.
+        second: the file of the other stream, where a model comes in two.
+        convert_quants: off where the caller's operations know the file's own quantised weights.
+
+    Raises:
+        CheckpointError: a file that cannot be used.
+    """
+    tensors, metadata = read_gguf(path) if is_gguf(path) else read_tensors(path)
+    for shard in shards_of(path):
+        tensors |= {} if shard == path else read_tensors(shard)[0]
+    if second:
+        tensors = joined(tensors, read_tensors(second)[0], (Path(path).name, Path(second).name))
+    if QUANTISATION_KEY not in metadata and not is_gguf(path):
+        tensors = as_scaled(tensors)
     file = read_model(tensors, metadata, Path(path).name)
     for note in file.notes:
         logger.warning("UniTalking: %s", note)
-    if convert_quants:
+    if convert_quants and not is_gguf(path):
         network = dict(file.network)
         for marker in (key for key in tensors if key.endswith("scaled_fp8")):
             network["scaled_fp8"] = tensors[marker]
@@ -132,7 +154,9 @@ def _quantised_network(metadata: Mapping[str, str]) -> dict[str, str]:
     return {**metadata, QUANTISATION_KEY: json.dumps(told)}
 
 
-def load_model(path: str, model_options: dict[str, Any] | None = None, disable_dynamic: bool = False) -> Any:
+def load_model(
+    path: str, model_options: dict[str, Any] | None = None, second: str = "", disable_dynamic: bool = False
+) -> Any:
     """A file -> the host's MODEL.
 
     The signature is the host's: it calls this again, with these keywords, to make further copies of the model.
@@ -140,17 +164,20 @@ def load_model(path: str, model_options: dict[str, Any] | None = None, disable_d
     Args:
         path: the model file.
         model_options: `dtype` and `custom_operations`, as the host's own loaders take them.
+        second: the file of the other stream, where a model comes in two.
         disable_dynamic: use the plain patcher.
 
     Raises:
         CheckpointError: the file cannot be used.
     """
-    file, _ = read_model_file(path, convert_quants="custom_operations" not in (model_options or {}))
-    return patch_model(file, path, model_options or {}, disable_dynamic=disable_dynamic)
+    file, _ = read_model_file(path, second, convert_quants="custom_operations" not in (model_options or {}))
+    return patch_model(file, path, model_options or {}, second, disable_dynamic=disable_dynamic)
 
 
-def patch_model(file: ModelFile, path: str, model_options: dict[str, Any], *, disable_dynamic: bool = False) -> Any:
-    """The host's patcher around a model whose file has been read; `path` is where copies are loaded from."""
+def patch_model(
+    file: ModelFile, path: str, model_options: dict[str, Any], second: str = "", *, disable_dynamic: bool = False
+) -> Any:
+    """The host's patcher around a model whose file has been read; copies are loaded from `path` and `second`."""
     management = comfy.model_management
     weights = file.network
     supported = SupportedModel(file)
@@ -158,21 +185,34 @@ def patch_model(file: ModelFile, path: str, model_options: dict[str, Any], *, di
     quantised = supported.quant_config is not None
     load_device = model_options.get("load_device", management.get_torch_device())
     offload_device = management.unet_offload_device()
-    dtype = model_options.get("dtype") or management.unet_dtype(
-        model_params=comfy.utils.calculate_parameters(weights),
-        supported_dtypes=supported.supported_inference_dtypes,
-        weight_dtype=None if quantised else comfy.utils.weight_dtype(weights),
-    )
+    own = None if quantised else comfy.utils.weight_dtype(weights)
+    dtype = model_options.get("dtype") or _stored_dtype(own, comfy.utils.calculate_parameters(weights), supported)
     cast = management.unet_manual_cast(None if quantised else dtype, load_device, supported.supported_inference_dtypes)
     supported.set_inference_dtype(dtype, cast, device=load_device)
-    supported.custom_operations = model_options.get("custom_operations")
+    supported.custom_operations = gguf_operations(path) if is_gguf(path) else model_options.get("custom_operations")
 
     model = supported.get_model(weights, "")
     patcher_class = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
     patcher = patcher_class(model, load_device=load_device, offload_device=offload_device)
     if not management.is_device_cpu(offload_device):
         model.to(offload_device)
-    model.load_model_weights(weights, "", assign=patcher.is_dynamic())
-    patcher.cached_patcher_init = (load_model, (path, model_options))
+    model.load_model_weights(weights, "", assign=patcher.is_dynamic() or dtype == own)
+    if is_gguf(path):
+        patcher = gguf_patcher(patcher, path)
+    patcher.cached_patcher_init = (load_model, (path, model_options, second))
     patcher.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.OUTER_SAMPLE, "unitalking", around_sampling)
     return patcher
+
+
+def _stored_dtype(own: torch.dtype | None, parameters: int, supported: SupportedModel) -> torch.dtype:
+    """What the host would keep weights in, but the file's own where that takes no more memory: then they stay in the
+    file, and layers cast what they compute with.
+
+    On a CPU without bf16 the host would make fp32 of a file of 23 GB, anywhere bf16 of fp16. Small models are
+    cast once.
+    """
+    chosen = comfy.model_management.unet_dtype(
+        model_params=parameters, supported_dtypes=supported.supported_inference_dtypes, weight_dtype=own
+    )
+    keeps = own in FLOATS and own.itemsize <= chosen.itemsize and parameters >= CAST_ONCE_BELOW
+    return own if keeps else chosen

@@ -29,11 +29,13 @@ class Run:
     Attributes:
         has_voice: whether any conditioning of the run carries a voice; without one the branch is never computed.
         patcher: the patcher that samples, None outside of sampling.
+        skipped_block: the block that the negative pass leaves out, 0: none.
     """
 
-    def __init__(self, *, has_voice: bool = True, patcher: Any = None) -> None:
+    def __init__(self, *, has_voice: bool = True, patcher: Any = None, skipped_block: int = 0) -> None:
         self.has_voice = has_voice
         self.patcher = patcher
+        self.skipped_block = skipped_block
         self._kept: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, compute: Callable[[], Value]) -> Value:
@@ -60,9 +62,11 @@ def around_sampling(executor: Any, *args: Any, latent_shapes: list[Sequence[int]
     """
     guider = executor.class_obj
     # Here, because the next thing the host does is to normalise the latent.
-    check_latent_shapes(latent_shapes, guider.model_patcher.model.unitalking)
+    config = guider.model_patcher.model.unitalking
+    check_latent_shapes(latent_shapes, config)
     has_voice = any(VOICE_KEY in cond for conds in guider.conds.values() for cond in conds)
-    run = Run(has_voice=has_voice, patcher=guider.model_patcher)
+    skipped = getattr(guider, "skipped_block", config.sampling.skipped_block)
+    run = Run(has_voice=has_voice, patcher=guider.model_patcher, skipped_block=skipped)
     options = guider.model_options.setdefault("transformer_options", {})
     options[RUN_KEY] = run
     latent_format = guider.model_patcher.model.latent_format

@@ -21,7 +21,14 @@ from ..unitalking.guidance import Guidance, needed_passes
 from .checks import check_finite
 from .constants import CATEGORY, VOICE_KEY
 from .cost import Cost, estimate_cost
-from .guider import guidance_inputs, joint_guider, model_guidance
+from .guider import (
+    guidance_inputs,
+    interval_inputs,
+    joint_guider,
+    model_guidance,
+    skipped_block_input,
+    skipped_block_of,
+)
 from .inputs import check_latent_shapes
 from .messages import config_of, say
 from .sampling import FLOW_UNIPC, WAN_SCHEDULER, AVNoise, flow_sigmas, flow_unipc, seed_input
@@ -92,11 +99,13 @@ class JointSampler(io.ComfyNode):
                     tooltip="1 makes a new clip; less keeps more of the clip that comes in.",
                     advanced=True,
                 ),
+                skipped_block_input(),
                 io.Noise.Input(
                     "noise",
                     optional=True,
                     tooltip="Noise of your own (Joint Noise, RandomNoise); the seed is then unused.",
                 ),
+                *interval_inputs(),
             ],
             outputs=[io.Latent.Output(display_name="latent")],
             hidden=[io.Hidden.unique_id],
@@ -119,16 +128,20 @@ class JointSampler(io.ComfyNode):
         sampler: str,
         scheduler: str,
         denoise: float,
+        skipped_block: int = 0,
         noise: Any = None,
+        guidance_from: float = 1.0,
+        guidance_to: float = 0.0,
     ) -> io.NodeOutput:
         """Samples, with a report before the first step and after the last."""
         config = config_of(model, "Joint Flow Sampler")
         _check_latent(latent, config)
         model = shifted(model, sigma_shift)
-        guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice)
+        interval = guidance_from, guidance_to
+        guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice, *interval)
         sigmas = make_sigmas(model, scheduler, sampler, steps or preset_steps(config, preset), denoise)
-        guider = joint_guider(model, positive, negative, guidance)
-        cost = estimate_cost(model, latent["samples"], _passes(guidance, positive), len(sigmas) - 1)
+        guider = joint_guider(model, positive, negative, guidance, skipped_block_of(config, skipped_block))
+        cost = estimate_cost(model, latent["samples"], _passes(guidance, positive, sigmas), len(sigmas) - 1)
         say(cls, cost.text())
         noise = AVNoise(seed) if noise is None else noise
         solver = flow_unipc() if sampler == FLOW_UNIPC else comfy.samplers.sampler_object(sampler)
@@ -224,9 +237,15 @@ def _check_latent(latent: dict[str, Any], config: UniTalkingConfig) -> None:
     check_latent_shapes([tuple(part.shape) for part in parts], config)
 
 
-def _passes(guidance: Guidance, positive: list) -> int:
-    has_voice = guidance.voice is not None and any(VOICE_KEY in more for _, more in positive)
-    return len(needed_passes(guidance, ("video", "audio"), has_voice=has_voice))
+def _passes(guidance: Guidance, positive: list, sigmas: Tensor) -> float:
+    """Network passes per step, on average over the schedule."""
+    has_voice = any(VOICE_KEY in more for _, more in positive)
+
+    def passes(now: Guidance) -> int:
+        return len(needed_passes(now, ("video", "audio"), has_voice=has_voice and now.voice is not None))
+
+    counts = [passes(guidance.at(sigma)) for sigma in sigmas[:-1].tolist()]
+    return sum(counts) / len(counts) if counts else passes(guidance)
 
 
 def _reporter(node: type[io.ComfyNode], cost: Cost) -> Callable[[int, int], None]:

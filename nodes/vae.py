@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import comfy.model_management
@@ -12,16 +14,18 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
-from ..unitalking.checkpoint.files import ModelFile, load_strict, read_part
+from ..unitalking.checkpoint.files import CONFIG_TENSOR, METADATA_KEY, ModelFile, load_strict, read_part
 from ..unitalking.checkpoint.parts import build_part
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.domain import Domain
-from .loading import read_tensors
+from .codec_files import public_codec, read_codec_file
 
 # Audio latents per stretch when decoding: about 12 s at 44.1 kHz, so that memory does not grow with the clip.
 DECODE_CHUNK = 512
 # Measured peak of the vocoder: activations per output sample, in values.
 VOCODER_VALUES_PER_SAMPLE = 400
+
+logger = logging.getLogger(__name__)
 
 
 class ReadyVAE(comfy.sd.VAE):
@@ -134,14 +138,25 @@ class VideoVAE(ReadyVAE):
         )
 
 
-def read_audio_codec(path: str) -> tuple[UniTalkingConfig, dict[str, Tensor]]:
-    """The audio codec in a file of its own or in another model's bundle: its config and its tensors.
+def read_audio_codec(
+    path: str, tell: Callable[[str], None] | None = None
+) -> tuple[UniTalkingConfig, dict[str, Tensor]]:
+    """The audio codec in a file of its own, in another model's bundle, or as MMAudio and BigVGAN are published.
+
+    Args:
+        path: the file chosen.
+        tell: is given what a person should know, such as the file that the codec's other half came from; None: the log.
+
+    Returns:
+        Its config, and the tensors of the part `audio_vae`.
 
     Raises:
-        CheckpointError: the file holds none, and what it is instead.
+        CheckpointError: the file holds none, and what it is instead, or half of one that no other file completes.
     """
-    tensors, metadata = read_tensors(path)
-    return read_part(tensors, metadata, "audio_vae", Path(path).name)
+    tensors, metadata = read_codec_file(path)
+    if METADATA_KEY in metadata or CONFIG_TENSOR in tensors:
+        return read_part(tensors, metadata, "audio_vae", Path(path).name)
+    return public_codec(path, tensors, tell or partial(logger.info, "UniTalking: %s"))
 
 
 def load_audio_vae(config: UniTalkingConfig, tensors: Mapping[str, Tensor], name: str) -> AudioVAE:

@@ -42,6 +42,7 @@ MODULES = (
     *("safetensors", "aiohttp", "yarl", "yaml", "PIL", "scipy", "psutil", "alembic", "sqlalchemy", "av"),
     *("comfy_kitchen", "comfy_aimdo", "simpleeval", "blake3", "comfyui_frontend_package", "pytest", "ruff"),
     *("accelerate", "peft", "tensorboard", "webdataset", "espeakng_loader", "silero_vad", "scenedetect", "cv2"),
+    *("gguf", "ftfy"),
     "tomllib",  # Python 3.11
 )
 

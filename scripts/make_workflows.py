@@ -26,7 +26,7 @@ COLOURS = ("#3f789e", "#8A8", "#b58b2a", "#a1309b", "#444")
 
 @dataclass
 class Step:
-    """One node: its type, column, height in the graph, widget values and what is wired into it."""
+    """One node: its type, column, height in the graph, widget values, what is wired into it, files it needs."""
 
     name: str
     type: str
@@ -34,6 +34,7 @@ class Step:
     height: int
     widgets: dict[str, Any] = field(default_factory=dict)
     wires: dict[str, tuple[str, int]] = field(default_factory=dict)
+    files: tuple[tuple[str, str], ...] = ()
 
 
 # Words and captions as the pack's own model was trained on; full-size models take them as well.
@@ -42,8 +43,48 @@ SCENE = "A young woman with long wavy red hair and round glasses, wearing a gree
 COLUMN_TITLES = ("1  Model", "2  Words and voice", "3  Face and length", "4  Generate", "5  Result")
 
 
+# Public files: (folder of ComfyUI's models, where it is published). The last part of the address is the file's name.
+HUB = "https://huggingface.co"
+WAN21_REPACKAGED = f"{HUB}/Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files"
+WAN_REPACKAGED = f"{HUB}/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files"
+UMT5 = ("text_encoders", f"{WAN21_REPACKAGED}/text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors")
+WAN_VAE = ("vae", f"{WAN_REPACKAGED}/vae/wan2.2_vae.safetensors")
+WAN = ("diffusion_models", f"{WAN_REPACKAGED}/diffusion_models/wan2.2_ti2v_5B_fp16.safetensors")
+OVI = ("diffusion_models", f"{HUB}/chetwinlow1/Ovi/resolve/main/model_960x960.safetensors")
+CODEC_FOLDER = f"{HUB}/Kijai/WanVideo_comfy/resolve/main/Ovi"
+CODEC_16K = (
+    ("vae", f"{CODEC_FOLDER}/mmaudio_vae_16k_fp32.safetensors"),
+    ("vae", f"{CODEC_FOLDER}/mmaudio_vocoder_bigvgan_best_netG_fp32.safetensors"),
+)
+
+
+def file_name(file: tuple[str, str]) -> str:
+    """The name of a public file."""
+    return file[1].rsplit("/", 1)[1]
+
+
+def public_model(
+    title: str, note: str, *, model: tuple[str, str], codec: tuple[tuple[str, str], ...], words: dict[str, str]
+) -> list[Step]:
+    """The graph of a public model, whose parts come in files of their own."""
+    steps = talking_portrait(title, note, portrait=False, voice=False)
+    by_name = {step.name: step for step in steps}
+    chosen = {
+        "model": model,
+        "text_encoder": UMT5,
+        "video_vae": WAN_VAE,
+        **({"audio_codec": codec[0]} if codec else {}),
+    }
+    by_name["model"].widgets = {name: file_name(file) for name, file in chosen.items()}
+    by_name["model"].files = (model, UMT5, WAN_VAE, *codec)
+    by_name["prompt"].widgets = words
+    if not words["speech"]:
+        del by_name["latent"].wires["frames"]  # the model's own length: no speech plans one
+    return steps
+
+
 def talking_portrait(title: str, note: str, *, portrait: bool, voice: bool) -> list[Step]:
-    """The graph that all three examples share. Where there is a portrait, it says how the face looks."""
+    """The graph that all examples share. Where there is a portrait, it says how the face looks."""
     prompt_wires = {"model": ("model", 0), "clip": ("model", 1)}
     sound = "Clear speech." if portrait else "A woman speaks in a medium voice."
     words = {"speech": SPEECH, "scene": "" if portrait else SCENE, "sound": sound}
@@ -104,6 +145,36 @@ GRAPHS = {
         portrait=True,
         voice=True,
     ),
+    "ovi_talking_video": public_model(
+        "Talking video with Ovi",
+        "Ovi's released weights in the same nodes: a 5 s clip with speech and sound.\n\n"
+        "The loader lists the files it needs; they go into **models/diffusion_models**, **models/text_encoders** and "
+        "**models/vae** (both MMAudio files there: the vocoder is found by itself). The MMAudio weights are CC BY-NC "
+        "4.0: what they make is not for commercial use.\n\n"
+        "Write the words into **speech**, or a whole Ovi prompt with its own tags into **scene**.",
+        model=OVI,
+        codec=CODEC_16K,
+        words={
+            "speech": "Every file you need is public. Let us talk.",
+            "scene": "A woman in a grey coat stands at a window in the evening light and looks into the camera.",
+            "sound": "Clear female voice, a quiet room, distant traffic.",
+            "negative_picture": "jitter, bad hands, blur, distortion",
+            "negative_sound": "robotic, muffled, echo, distorted",
+        },
+    ),
+    "wan_video_only": public_model(
+        "Silent video with Wan2.2",
+        "Wan2.2-TI2V-5B alone is the picture stream of a UniTalking model without its sound: the clip is silent.\n\n"
+        "It shows that the files and the memory of this machine are enough, and it is what a model of your own starts "
+        "from. For speech load a UniTalking or an Ovi model.",
+        model=WAN,
+        codec=(),
+        words={
+            "speech": "",
+            "scene": "A woman in a grey coat turns to the camera and smiles, evening light, film look.",
+            "negative_picture": "jitter, bad hands, blur, distortion",
+        },
+    ),
 }
 
 
@@ -159,6 +230,10 @@ def _node(step: Step, number: int, object_info: dict[str, Any]) -> dict[str, Any
         for name, kind, is_list in zip(info["output_name"], info["output"], info["output_is_list"], strict=True)
     ]
     node["widgets_values"] = _widgets(step, info)
+    if step.files:
+        node["properties"]["models"] = [
+            {"name": file_name(file), "url": file[1], "directory": file[0]} for file in step.files
+        ]
     return node
 
 

@@ -69,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "golden: compares with files of $UNITALKING_GOLDEN, skipped without them")
     config.addinivalue_line("markers", "slow: minutes, or needs what CI lacks; only run with -m slow")
+    config.addinivalue_line("markers", "full_size: files of up to 23 GB; only run with -m full_size")
     config.addinivalue_line("markers", "host: runs a real ComfyUI server")
 
 

@@ -26,6 +26,10 @@ NETWORK = {"urllib", "http", "socket", "ssl", "ftplib", "requests", "aiohttp", "
 WORKSHOP = tuple(f"unitalking.{name}" for name in ("synthetic", "training", "evaluation", "evaluate"))
 # ComfyUI's own encoders for making data sets, imported when a person names a folder of it; `comfy` and nothing else.
 HOST_ENCODERS = "unitalking.training.prepare.host_encoders"
+# The command that fetches files, run by a person; nothing else of the pack may know it.
+DOWNLOAD = "unitalking.download"
+# What a room imports only where a person asks for it, beyond the libraries of all.
+ON_DEMAND = {DOWNLOAD: {"huggingface_hub", "tqdm"}, "unitalking.checkpoint.gguf_files": {"gguf"}}
 WITHOUT_TENSORS = ("unitalking.timeline", "unitalking.mapping", "unitalking.speech_timing", "unitalking.config")
 NOT_FOR_THE_NETWORK = (*(f"unitalking.{name}" for name in ("flow", "guidance", "checkpoint", "codec")), *WORKSHOP)
 
@@ -72,7 +76,7 @@ def pure_part_takes_only_its_libraries(name: str, source: str) -> list[str]:
         host = HOST - {"av", "PIL"} - ({"comfy"} if name == HOST_ENCODERS else set())
         return [top for top, relative in tops if not relative and top in host]
     if within(name, "unitalking"):
-        return [top for top, relative in tops if not relative and top not in allowed]
+        return [top for top, relative in tops if not relative and top not in allowed | ON_DEMAND.get(name, set())]
     return []
 
 
@@ -84,7 +88,11 @@ def nodes_add_no_dependency(name: str, source: str) -> list[str]:
 
 
 def pack_uses_no_network(name: str, source: str) -> list[str]:
-    """Nothing is fetched behind the user's back."""
+    """Nothing is fetched behind the user's back: by one command, which nothing imports."""
+    if name == DOWNLOAD:
+        return []
+    if any(within(target, DOWNLOAD) for target, _ in imports(name, source)):
+        return [DOWNLOAD]
     return [top for target, _ in imports(name, source) if (top := target.split(".")[0]) in NETWORK]
 
 
@@ -112,8 +120,8 @@ def nobody_imports_upwards(name: str, source: str) -> list[str]:
 
 
 def pure_part_does_not_print(name: str, source: str) -> list[str]:
-    """Only a command line (`__main__`) prints."""
-    if not within(name, "unitalking") or name.endswith(".__main__"):
+    """Only a command line (`__main__`, and the one that fetches) prints."""
+    if not within(name, "unitalking") or name.endswith(".__main__") or name == DOWNLOAD:
         return []
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     return [f"line {node.lineno}" for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
@@ -139,7 +147,10 @@ RULES: dict[Rule, list[tuple[str, str]]] = {
         (HOST_ENCODERS, "import folder_paths"),
     ],
     nodes_add_no_dependency: [("nodes.output", "import cv2")],
-    pack_uses_no_network: [("nodes.loaders", "from urllib.request import urlopen")],
+    pack_uses_no_network: [
+        ("nodes.loaders", "from urllib.request import urlopen"),
+        ("nodes.loaders", "from ..unitalking.download import fetch"),
+    ],
     lengths_take_no_tensors: [("unitalking.timeline", "from torch import Tensor")],
     network_knows_no_task: [
         ("unitalking.model.block", "from ..flow import shift"),

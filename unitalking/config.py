@@ -13,9 +13,9 @@ from typing import Any
 from . import timeline
 
 FORMAT_VERSION = 1
-FUSIONS = ("joint",)
-AUDIO_STEMS = ("linear",)
-PROMPT_STYLES = ("tagged", "plain")
+FUSIONS = ("joint", "cross")
+AUDIO_STEMS = ("linear", "conv")
+PROMPT_STYLES = ("tagged", "plain", "ovi_1.0", "ovi_1.1")
 
 
 def _above_zero(data: object, *names: str) -> None:
@@ -26,15 +26,22 @@ def _above_zero(data: object, *names: str) -> None:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Sampling defaults of a model (Wan2.2's and Ovi's; the paper does not say)."""
+    """Sampling defaults of a model (Wan2.2's and Ovi's; the paper does not say).
+
+    Attributes:
+        skipped_block: the block that the negative pass leaves out in both streams (skip-layer guidance, Ovi); 0: none.
+    """
 
     steps: int = 50
     sigma_shift: float = 5.0
     guidance_video: float = 4.0
     guidance_audio: float = 3.0
+    skipped_block: int = 0
 
     def __post_init__(self) -> None:
         _above_zero(self, "steps", "sigma_shift")
+        if self.skipped_block < 0:
+            raise ValueError(f"skipped_block: got {self.skipped_block}, expected a block's number, or 0 for none.")
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,13 @@ class UniTalkingConfig:
     listed in `docs/design.md` and is ours.
 
     Attributes:
-        fusion: how the streams meet: `joint`, one softmax over both streams' tokens.
-        joint_blocks: the first so many blocks are joint, the rest separate; None: all.
-        in_dim, out_dim: channels of the video latent; `audio_channels` of the audio latent.
+        fusion: how the streams meet: `joint`, one softmax over both streams' tokens (UniTalking); `cross`, each
+            stream's cross-attention attends to the other's tokens as well (Ovi).
+        joint_blocks: in the first so many blocks the streams meet, in the rest they do not; None: in all.
+        in_dim, out_dim: channels of the video latent.
+        audio_channels: channels of the audio latent; 0: the model has no sound stream (Wan2.2).
         patch_size: (time, height, width) of a video token, in latent cells.
+        audio_stem: how audio latents become tokens: `linear`, each by itself; `conv`, with its neighbours (Ovi).
         rope_theta: base of the rotary frequencies on each axis.
         time_scale: multiplies the time positions of both streams. Small models on short clips resolve time finer with
             more than 1; then an audio latent is a good unit (1 / `position_scale`).
@@ -79,6 +89,8 @@ class UniTalkingConfig:
         reference_streams: the streams whose cross-attention has reference keys and values.
         video_stride: (time, height, width) pictures and pixels of one video latent cell.
         sample_rate, hop: of the audio codec; one audio latent is 2 * hop samples.
+        lengths: (frames, audio latents) of the only clips that the model makes; (): any 4n+1 frames, and the audio
+            latents that cover them.
         text_encoder, video_vae, audio_codec: configs of the parts that a bundle carries, None where it has none.
     """
 
@@ -109,6 +121,7 @@ class UniTalkingConfig:
     fps: float = 24
     sample_rate: int = 44100
     hop: int = 512
+    lengths: tuple[tuple[int, int], ...] = ()
     prompt_style: str = "tagged"
     sampling: Sampling = field(default_factory=Sampling)
     trained: Trained = field(default_factory=Trained)
@@ -125,8 +138,9 @@ class UniTalkingConfig:
         self._one_of("fusion", FUSIONS)
         self._one_of("audio_stem", AUDIO_STEMS)
         self._one_of("prompt_style", PROMPT_STYLES)
-        for name in ("dim", "ffn_dim", "num_heads", "num_layers", "in_dim", "out_dim", "audio_channels", "text_dim"):
+        for name in ("dim", "ffn_dim", "num_heads", "num_layers", "in_dim", "out_dim", "text_dim"):
             self._at_least(name, 1)
+        self._at_least("audio_channels", 0)
         for name in ("text_len", "freq_dim", "sample_rate", "hop"):
             self._at_least(name, 1)
         _above_zero(self, "eps", "rope_theta", "time_scale", "fps")
@@ -179,6 +193,12 @@ class UniTalkingConfig:
         """Audio latents per second."""
         return self.sample_rate / self.samples_per_latent
 
+    def audio_latents(self, frames: int) -> int:
+        """Audio latents of a clip of so many frames: the model's own table first, else those that cover them."""
+        return dict(self.lengths).get(frames) or timeline.audio_latents(
+            frames, self.fps, self.sample_rate, self.samples_per_latent
+        )
+
     @property
     def side_multiple(self) -> int:
         """Pixels that width and height must be a multiple of: one token."""
@@ -193,5 +213,5 @@ class UniTalkingConfig:
         return float(timeline.position_scale(*rates))
 
     def is_joint(self, block: int) -> bool:
-        """Whether block number `block` joins the two streams."""
+        """Whether the two streams meet in block number `block`."""
         return self.joint_blocks is None or block < self.joint_blocks

@@ -27,11 +27,33 @@ class Guidance:
         video: strength for the picture.
         audio: strength for the sound.
         voice: strength of the voice in both streams; None: linked to the text's, stream by stream.
+        from_sigma, to_sigma: noise levels between which there is guidance, from 1 down to 0; outside of them there is
+            none, and one pass is enough. Source: Kynkaanniemi et al. (2024); that both streams share it is ours.
     """
 
     video: float
     audio: float
     voice: float | None = None
+    from_sigma: float = 1.0
+    to_sigma: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.to_sigma <= self.from_sigma <= 1:
+            raise ValueError(
+                f"guidance_from, guidance_to: got {self.from_sigma:g} and {self.to_sigma:g}, expected noise levels "
+                "between 1 and 0, the first at least the second."
+            )
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it is the same at all noise levels."""
+        return (self.from_sigma, self.to_sigma) == (1.0, 0.0)
+
+    def at(self, sigma: float) -> Guidance:
+        """What is left of it at a noise level: all, or none."""
+        if self.to_sigma <= sigma <= self.from_sigma:
+            return self
+        return Guidance(1.0, 1.0)
 
     def of(self, stream: str) -> float:
         """The text strength of `stream`, "video" or "audio"."""

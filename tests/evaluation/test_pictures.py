@@ -6,7 +6,7 @@ import torch
 
 from unitalking.evaluation.identity import face_distance, nearest
 from unitalking.evaluation.mouth import MOUTH_BOX, mouth_box, pixels_of
-from unitalking.evaluation.patches import patchiness
+from unitalking.evaluation.patches import blotchiness, patchiness
 
 SIDE = 64
 
@@ -70,3 +70,39 @@ def test_cells_of_different_colour_are_seen_and_smooth_pictures_are_not() -> Non
     plain, broken = ([patchiness(picture[None]) for picture in pictures] for pictures in (smooth, tiled))
     assert abs(torch.tensor(plain).mean()) < 0.5
     assert torch.tensor(broken).mean() > 8
+
+
+def drawn(seed: int) -> torch.Tensor:
+    """A picture of few areas, each of one colour and lit from above, (128, 128, 3)."""
+    random = torch.Generator().manual_seed(seed)
+    picture = torch.rand(3, generator=random) * 200 + torch.zeros(128, 128, 3)
+    for _ in range(6):
+        top, left = torch.randint(0, 96, (2,), generator=random).tolist()
+        picture[top : top + 40, left : left + 50] = torch.rand(3, generator=random) * 200
+    return picture + torch.linspace(40, 0, 128)[:, None, None]
+
+
+def test_blotches_are_seen_and_areas_of_one_colour_are_not_whatever_their_edges() -> None:
+    clean = [drawn(seed) for seed in range(12)]
+    noise = torch.randn(12, 3, 10, 10, generator=torch.Generator().manual_seed(0)) * 15
+    blots = torch.nn.functional.interpolate(noise, (128, 128), mode="bicubic").permute(0, 2, 3, 1)
+    blotched = [picture + blot for picture, blot in zip(clean, blots, strict=True)]
+    figures = [
+        torch.tensor([blotchiness(picture[None].clamp(0, 255).byte()) for picture in pictures])
+        for pictures in (clean, blotched)
+    ]
+    assert figures[0].max() < 0.6
+    assert figures[1].min() > 2
+    assert abs(torch.tensor([patchiness(picture[None]) for picture in blotched]).mean()) < 1, "the other judge is blind"
+
+
+def test_brighter_and_darker_of_one_colour_is_no_blotch() -> None:
+    grey = torch.rand(64, 64, 1, generator=torch.Generator().manual_seed(0)).expand(64, 64, 3) * 255
+    assert blotchiness(grey[None].byte()) < 1e-3
+
+
+def test_blotches_of_a_larger_picture_count_the_same() -> None:
+    small = gentle(0)
+    large = small.repeat_interleave(4, dim=0).repeat_interleave(4, dim=1)
+    assert blotchiness(small[None]) > 1
+    assert abs(blotchiness(large[None]) - blotchiness(small[None])) < 1e-3

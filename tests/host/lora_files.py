@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -24,6 +24,7 @@ def write_lora(
     spelling: str = "peft",
     *,
     prefix: str | None = None,
+    names: Mapping[str, str] | None = None,
     scale: float = 0.3,
 ) -> dict[str, Tensor]:
     """Writes a random LoRA to the host's `loras` folder.
@@ -32,8 +33,10 @@ def write_lora(
         model: the model file that it is for.
         name: file name.
         weights: names in that file, such as "video.blocks.0.self_attn.q.weight" or "video.blocks.0.modulation".
-        spelling: peft (lora_A, lora_B), kohya (lora_up, lora_down, alpha, names with underscores) or diff.
+        spelling: peft (lora_A, lora_B), kohya (lora_up, lora_down, alpha, names with underscores) or diff (of weights
+            and, as diff_b, of biases).
         prefix: in front of every name instead of the spelling's own.
+        names: weight -> its layer's name in the LoRA, where that is another.
         scale: of both factors.
 
     Returns:
@@ -49,7 +52,8 @@ def write_lora(
         up = scale * normal(rows, RANK, seed=index)
         down = scale * normal(RANK, math.prod(shape) // rows, seed=100 + index)
         product = (up @ down).reshape(shape)
-        named = (front if prefix is None else prefix) + weight.removesuffix(".weight").replace(".", separator)
+        layer = (names or {}).get(weight, weight.removesuffix(".weight"))
+        named = (front if prefix is None else prefix) + layer.replace(".", separator)
         if spelling == "kohya":
             tensors |= {f"{named}.lora_up.weight": up, f"{named}.lora_down.weight": down}
             tensors[f"{named}.alpha"] = torch.tensor(ALPHA)
@@ -57,6 +61,8 @@ def write_lora(
         elif spelling == "peft":
             tensors |= {f"{named}.lora_B.weight": up, f"{named}.lora_A.weight": down}
             added[weight] = product
+        elif weight.endswith(".bias"):
+            tensors[f"{named.removesuffix('.bias')}.diff_b"] = added[weight] = product
         else:
             tensors[f"{named}.diff"] = added[weight] = product
     folder_paths = importlib.import_module("folder_paths")

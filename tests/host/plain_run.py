@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -43,7 +43,12 @@ class PlainRun:
         self.network.load_state_dict(lab.model.model.diffusion_model.state_dict())
 
     def euler(
-        self, passes: Mapping[str, Condition], strengths: tuple[float, ...], noise: Any, sigmas: Tensor
+        self,
+        passes: Mapping[str, Condition],
+        strengths: tuple[float, ...],
+        noise: Any,
+        sigmas: Tensor,
+        unguided: Container[int] = (),
     ) -> list[Tensor]:
         """Both streams of an empty clip in VAE space, one network call per pass and step.
 
@@ -52,15 +57,20 @@ class PlainRun:
             strengths: guidance of picture, sound and optionally voice.
             noise: NOISE.
             sigmas: schedule, (n + 1,).
+            unguided: numbers of the steps that have everything but guidance.
         """
         guidance = self.guidance.Guidance(*strengths)
-        weights = {
+        guided_weights = {
             stream: self.guidance.pass_weights(guidance, stream, has_voice="text_voice" in passes)
             for stream in ("video", "audio")
         }
+        whole = "text_voice" if "text_voice" in passes else "text"
+        alone = {name: float(name == whole) for name in self.guidance.PASSES}
+        plain_weights = {stream: alone for stream in guided_weights}
         drawn = noise.generate_noise(self.lab.latent()).unbind()
         state = [self.flow.interpolate(torch.zeros_like(part), part, sigmas[0]) for part in drawn]
-        for now, after in itertools.pairwise(sigmas):
+        for step, (now, after) in enumerate(itertools.pairwise(sigmas)):
+            weights = plain_weights if step in unguided else guided_weights
             velocities = {name: self.velocity(state, now, cond) for name, cond in passes.items()}
             for index, stream in enumerate(weights):
                 guided = self.guidance.combine({name: v[index] for name, v in velocities.items()}, weights[stream])

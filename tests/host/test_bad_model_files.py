@@ -135,7 +135,14 @@ FOREIGN: dict[str, tuple[Change, str]] = {
         ),
         "is a LoRA .use Load LoRA for UniTalking., not",
     ),
-    "wan": (wan, "is a Wan video model with no audio stream, not a UniTalking model. Choose a UniTalking model file"),
+    "wan of another size": (wan, "is a Wan video model of 24 latent channels, of which this pack knows Wan2.2-TI2V-5B"),
+    "half of ovi": (
+        lambda tensors: {**wan(tensors), "blocks.0.cross_attn.k_fusion.weight": torch.zeros(2, 2)},
+        "is Ovi's video stream alone: choose its audio stream at second_file as well",
+    ),
+    "flux": (foreign("double_blocks.0.img_attn.qkv.weight"), "is another diffusion model, not a UniTalking model"),
+    "ltx": (foreign("transformer_blocks.0.attn1.to_q.weight"), "is another diffusion model, not a UniTalking model"),
+    "picture codec": (foreign("decoder.upsamples.0.upsamples.0.residual.2.weight"), "is a Wan video VAE, not"),
     "video stream": (
         lambda tensors: {name: value for name, value in tensors.items() if name.startswith("video.")},
         "has a video stream but no audio stream, so it cannot make sound. Choose a UniTalking model file",

@@ -148,6 +148,25 @@ def test_the_pass_without_a_voice_is_what_it_is_in_a_run_without_one(lab: Lab) -
     assert equal(*velocities)
 
 
+def test_a_clip_is_planned_by_the_text_encoders_own_clock(lab: Lab) -> None:
+    """Bytes that all last four times as long make the clip longer; without speech there is nothing to plan for."""
+    text_prompt = lab.pack("nodes.conditioning").TextPrompt
+    given = dict.fromkeys(("scene", "sound", "negative_picture", "negative_sound"), "")
+
+    def planned(speech: str) -> int:
+        return text_prompt.execute(lab.model, lab.clip, speech, **given, prompt_style="auto").args[3]
+
+    bias = lab.clip.cond_stage_model.encoder.clock.duration.bias
+    quick = planned("Good morning to you.")
+    bias.data += 2.0
+    try:
+        slow, silent = planned("Good morning to you."), planned("")
+    finally:
+        bias.data -= 2.0
+    assert slow > quick
+    assert silent == 25
+
+
 def test_text_prompt_gives_the_voice_to_the_positive_alone(lab: Lab) -> None:
     positive, negative = lab.prompt()
     assert torch.equal(positive[0][1]["unitalking_voice"], lab.voice().latents)

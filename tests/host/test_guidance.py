@@ -22,6 +22,7 @@ PASSES = {
     (2.5, 2.5, 2.5): 2,
     (1.0, 1.0, 2.0): 2,
     (2.5, 2.5, 1.5): 3,
+    (3.0, 2.0, 1.5): 3,
     (3.0, 2.0, 2.0): 3,
 }
 
@@ -75,6 +76,34 @@ def test_passes_with_weight_are_one_call_and_others_are_not_run(lab: Lab, streng
         lab.joint_noise(), lab.guider(model, lab.prompt(), *strengths), "euler", lab.sigmas(model), lab.latent()
     )
     assert [call["batch"] for call in calls] == [PASSES[strengths]] * 3
+
+
+@pytest.mark.parametrize("strengths", [(3.0, 2.0, 0.0), (3.0, 2.0, 1.5)], ids=["linked", "voice apart"])
+@pytest.mark.parametrize(
+    ("interval", "unguided"), [((1.0, 0.5), {2}), ((0.9, 0.0), {0}), ((0.9, 0.5), {0, 2})], ids=str
+)
+def test_outside_of_its_interval_guidance_costs_nothing(
+    lab: Lab, strengths: tuple[float, ...], interval: tuple[float, float], unguided: set[int]
+) -> None:
+    model, calls = lab.watched(lab.model)
+    conds, noise, sigmas = lab.prompt(), lab.joint_noise(), torch.tensor([1.0, 0.7, 0.3, 0.0])
+    guider = lab.guider(model, conds, *strengths, 0, *interval)
+    ours = lab.advanced(noise, guider, "euler", sigmas, lab.latent())
+    assert [call["batch"] for call in calls] == [1 if step in unguided else PASSES[strengths] for step in range(3)]
+    given = strengths if strengths[2] else strengths[:2]
+    plain = PlainRun(lab).euler(passes_of(conds), given, noise, sigmas, unguided)
+    assert [rel(a, b) <= LIMIT for a, b in zip(ours, plain, strict=True)] == [True, True]
+
+
+def test_the_estimate_counts_the_passes_that_run(lab: Lab) -> None:
+    count = lab.pack("nodes.sampler")._passes
+    guidance = lab.pack("unitalking.guidance").Guidance
+    positive, _ = lab.prompt()
+    sigmas = torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0])
+    assert count(guidance(3.0, 2.0), positive, sigmas) == 2
+    assert count(guidance(3.0, 2.0, 1.5), positive, sigmas) == 3
+    assert count(guidance(3.0, 2.0, None, 1.0, 0.5), positive, sigmas) == 1.75
+    assert count(guidance(1.0, 1.0), positive, sigmas[:1]) == 1
 
 
 def test_a_voice_strength_without_a_voice_costs_no_pass(lab: Lab) -> None:

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+import torch
 from lab import Lab, differ, equal, rel
 from lora_files import write_lora
 from safetensors.torch import load_file, save_file
@@ -48,7 +49,7 @@ def stock(lab: Lab, name: str, strength: float = 1.0) -> Any:
 
 
 def ours(lab: Lab, name: str, stream: str = "both", strength: float = 1.0) -> Any:
-    return lab.pack("nodes.loaders").LoadLora.execute(lab.model, name, stream, strength).args[0]
+    return lab.pack("nodes.lora").LoadLora.execute(lab.model, name, stream, strength).args[0]
 
 
 def assert_same_clip(lab: Lab, model: Any, expected: Any) -> None:
@@ -105,6 +106,17 @@ def test_names_without_a_stream_go_to_the_picture_unless_the_sound_is_chosen(
     assert_same_clip(lab, patched, merged(lab, added))
 
 
+def test_wan_funs_names_are_known(lab: Lab) -> None:
+    """Two underscores after the prefix; the host tells such a file by one of its layers."""
+    weights = ["video.blocks.0.cross_attn.k.weight", "video.blocks.1.ffn.0.weight"]
+    write_lora(lab.path, "fun.safetensors", weights, "kohya")
+    rename_in_file("fun.safetensors", "lora_unet_video_", "lora_unet__")
+    node = lab.pack("nodes.lora")
+    tensors = load_file(importlib.import_module("folder_paths").get_full_path("loras", "fun.safetensors"))
+    patches, unread = node.read_patches(tensors, node.lora_keys(lab.model, "both"), "fun.safetensors")
+    assert (sorted(patches), unread) == ([f"diffusion_model.{weight}" for weight in weights], [])
+
+
 def rename_in_file(name: str, old: str, new: str) -> None:
     path = importlib.import_module("folder_paths").get_full_path("loras", name)
     tensors = load_file(path)
@@ -112,11 +124,81 @@ def rename_in_file(name: str, old: str, new: str) -> None:
     save_file({new + key.removeprefix(old): value for key, value in tensors.items()}, path)
 
 
-def test_the_node_says_how_many_weights_changed(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
-    write_lora(lab.path, "said.safetensors", [*VIDEO, *AUDIO])
+def add_to_file(name: str, tensors: dict[str, Tensor]) -> None:
+    path = importlib.import_module("folder_paths").get_full_path("loras", name)
+    save_file(load_file(path) | tensors, path)
+
+
+@pytest.mark.parametrize(
+    ("stream", "foreign", "said"),
+    [
+        ("both", {}, "9 of the model's weights changed by said.safetensors; 0 of its 27 tensors not applied"),
+        (
+            "both",
+            {"lora_te_a.alpha": torch.ones(()), "lora_te_b.diff": torch.ones(3)},
+            "9 of the model's weights changed by said.safetensors; 2 of its 29 tensors not applied, such as "
+            "lora_te_a.alpha",
+        ),
+        (
+            "audio",
+            {},
+            "4 of the model's weights changed by said.safetensors; 15 of its 27 tensors not applied, such as "
+            "lora_unet_video_blocks_0_modulation.alpha",
+        ),
+    ],
+    ids=["all", "foreign", "other stream"],
+)
+def test_the_node_says_how_much_of_the_file_applied(
+    lab: Lab, caplog: pytest.LogCaptureFixture, stream: str, foreign: dict[str, Tensor], said: str
+) -> None:
+    write_lora(lab.path, "said.safetensors", [*VIDEO, *AUDIO], "kohya")
+    add_to_file("said.safetensors", foreign)
     with caplog.at_level(logging.INFO):
-        ours(lab, "said.safetensors", "audio")
-    assert any("4 of the model's weights changed by said.safetensors" in record.message for record in caplog.records)
+        ours(lab, "said.safetensors", stream)
+    assert [record.message for record in caplog.records if "changed by" in record.message] == [f"UniTalking: {said}"]
+
+
+def test_patches_of_other_shapes_are_left_out_and_said(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    """The host would only log them, and count them as applied."""
+    added = write_lora(lab.path, "sizes.safetensors", VIDEO)
+    wide = {
+        "diffusion_model.video.blocks.1.self_attn.k.lora_A.weight": torch.ones(2, 40),
+        "diffusion_model.video.blocks.1.self_attn.k.lora_B.weight": torch.ones(40, 2),
+        "diffusion_model.video.blocks.0.norm3.diff": torch.ones(40),
+        "diffusion_model.video.blocks.0.self_attn.norm_q.diff_b": torch.ones(32),
+    }
+    add_to_file("sizes.safetensors", wide)
+    with caplog.at_level(logging.INFO):
+        patched = ours(lab, "sizes.safetensors")
+    assert len(patched.patches) == len(VIDEO)
+    assert_same_picture(lab, patched, merged(lab, added))
+    (said,) = [record.message for record in caplog.records if "changed by" in record.message]
+    assert "5 of the model's weights changed" in said
+    assert "3 weights kept: video.blocks." in said
+
+
+def assert_same_picture(lab: Lab, model: Any, expected: Any) -> None:
+    results = [lab.ksampler(each, lab.prompt(), lab.latent())[0] for each in (model, expected)]
+    assert rel(*results) <= LIMIT
+
+
+def test_a_lora_for_a_model_of_another_size_is_an_error(lab: Lab) -> None:
+    """Wan2.2-14B's have the same names and 5120 numbers where the 5B model has 3072."""
+    path = lab.write("wider.safetensors", lab.make_config(dim=64))
+    write_lora(path, "wider.safetensors", ["video.blocks.0.self_attn.q.weight", "video.blocks.1.ffn.0.weight"])
+    error = lab.pack("unitalking.checkpoint.files").CheckpointError
+    expected = r"video\.blocks\.0\.self_attn\.q\.weight has shape \(64, 64\) there, \(32, 32\) here.*another size"
+    with pytest.raises(error, match=expected):
+        ours(lab, "wider.safetensors")
+
+
+def test_half_a_pair_of_factors_is_an_error(lab: Lab) -> None:
+    write_lora(lab.path, "half.safetensors", VIDEO)
+    path = importlib.import_module("folder_paths").get_full_path("loras", "half.safetensors")
+    save_file({key: value for key, value in load_file(path).items() if "patch_embedding.lora_A" not in key}, path)
+    error = lab.pack("unitalking.checkpoint.files").CheckpointError
+    with pytest.raises(error, match=r"half\.safetensors is incomplete: it has no diffusion_model\.video\.patch_emb"):
+        ours(lab, "half.safetensors")
 
 
 @pytest.mark.parametrize(("weights", "prefix", "stream"), [(VIDEO, "other.", "both"), (VIDEO, None, "audio")])
@@ -142,7 +224,7 @@ def test_the_model_before_the_loader_stays_as_it_was(lab: Lab) -> None:
 def test_loras_add_up(lab: Lab) -> None:
     first = write_lora(lab.path, "first.safetensors", VIDEO)
     second = write_lora(lab.path, "second.safetensors", [VIDEO[0], *AUDIO], "kohya")
-    loaded = lab.pack("nodes.loaders").LoadLora
+    loaded = lab.pack("nodes.lora").LoadLora
     both = loaded.execute(stock(lab, "first.safetensors"), "second.safetensors", "both", 0.5).args[0]
     total = {key: 1.0 * value for key, value in first.items()}
     for key, value in second.items():

@@ -25,6 +25,8 @@ NODES = {
     "UniTalkingModelLoader": "Load UniTalking Model",
     "UniTalkingLoraLoader": "Load LoRA for UniTalking",
     "UniTalkingEncodeVoiceReference": "Encode Voice Reference",
+    "UniTalkingSaveVoice": "Save Voice",
+    "UniTalkingLoadVoice": "Load Voice",
     "UniTalkingTextPrompt": "Text Prompt",
     "UniTalkingEmptyLatent": "Empty AV Latent",
     "UniTalkingPortrait": "Portrait Image",
@@ -36,7 +38,10 @@ NODES = {
     "UniTalkingDecode": "Decode AV",
     "UniTalkingSaveMP4": "Save MP4",
 }
-OURS_BY_DEFAULT = ("width", "height", "frames", "steps", "shift", "sigma_shift", "guidance_")
+OURS_BY_DEFAULT = (
+    *("width", "height", "frames", "steps", "shift", "sigma_shift"),
+    *("guidance_video", "guidance_audio", "guidance_voice"),
+)
 
 
 @pytest.fixture(scope="module")

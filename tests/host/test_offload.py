@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 Pack = Callable[[str], ModuleType]
@@ -82,3 +84,50 @@ def test_offloading_really_leaves_modulation_behind(model: object) -> None:
     assert table.comfy_cast_weights
     model.unpatch_model(torch.device("cpu"))
     assert not table.comfy_cast_weights
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_weights_of_a_large_model_stay_in_the_file_in_its_own_dtype(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    """On this CPU, which has neither type, the host would make fp32 of them: twice the memory."""
+    random_model, loading = pack("unitalking.checkpoint.random_model"), pack("nodes.loading")
+    written = tmp_path / "written.safetensors"
+    random_model.write_random(written, random_model.TINY, 0)
+    path = tmp_path / "half.safetensors"
+    tensors = load_file(written)
+    halves = {name: value.to(dtype) if value.dtype == torch.bfloat16 else value for name, value in tensors.items()}
+    with safe_open(written, "pt") as opened:
+        save_file(halves, path, opened.metadata())
+    small = loading.load_model(str(path))
+    monkeypatch.setattr(loading, "CAST_ONCE_BELOW", 0)
+    file = loading.read_model_file(str(path))[0]
+    places = {value.data_ptr() for value in file.network.values()}
+    large = loading.patch_model(file, str(path), {})
+    kept = dict(large.model.diffusion_model.named_parameters())
+    assert len(kept) > 100
+    assert {value.dtype for value in kept.values()} == {dtype}
+    assert all(value.data_ptr() in places for value in kept.values())  # nothing is copied
+    assert {value.dtype for value in small.model.diffusion_model.parameters()} == {torch.float32}
+    for fast, slow in zip(loaded(small, 0), loaded(large, 0), strict=True):
+        assert torch.equal(fast, slow)
+    given = loading.load_model(str(path), {"dtype": torch.float32})
+    assert {value.dtype for value in given.model.diffusion_model.parameters()} == {torch.float32}
+
+
+def test_a_lora_leaves_weights_in_the_file_as_they_are(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random_model, loading = pack("unitalking.checkpoint.random_model"), pack("nodes.loading")
+    path = tmp_path / "tiny.safetensors"
+    random_model.write_random(path, random_model.TINY, 0)
+    before = path.read_bytes()
+    cast = loaded(patched(loading.load_model(str(path))), 0)
+    monkeypatch.setattr(loading, "CAST_ONCE_BELOW", 0)
+    model = loading.load_model(str(path))
+    plain = loaded(model, 0)
+    for part, expected, without in zip(loaded(patched(model), 0), cast, plain, strict=True):
+        assert (part - without).norm() > 1e-2 * without.norm()
+        assert (part - expected).norm() < 2e-2 * expected.norm()  # the sum of weight and LoRA is rounded to the file's
+    assert all(torch.equal(a, b) for a, b in zip(loaded(model, 0), plain, strict=True))
+    assert path.read_bytes() == before

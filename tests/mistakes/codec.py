@@ -4,6 +4,7 @@ MEL = "tests/unit/codec/test_mel.py::test_"
 VAE = "tests/unit/codec/test_audio_vae.py::test_"
 VOCODER = "tests/unit/codec/test_vocoder.py::test_"
 CODEC = "tests/unit/codec/test_audio_codec.py::test_"
+REFINED = "tests/unit/codec/test_refinement.py::test_"
 
 MISTAKES = [
     # ---- mel
@@ -173,6 +174,31 @@ MISTAKES = [
         "new": "return direction * size",
         "tests": [f"{VOCODER}weight_norm_is_fused_as_torch_does_it"],
     },
+    # ---- the text encoder
+    {
+        "name": "recorded_tempo_not_heard",
+        "file": "unitalking/codec/text_encoder.py",
+        "old": "times = self.clock(ids, times, spoken)",
+        "new": "times = self.clock(ids, times)",
+        "tests": ["tests/unit/codec/test_text_encoder.py::test_recorded_times_change_the_context"],
+    },
+    {
+        "name": "times_only_as_fine_as_pronouncing_needs",
+        "file": "unitalking/codec/text_encoder.py",
+        "old": "(self.norm(hidden) + self.heard(clock))",
+        "new": "(self.norm(hidden) + 0 * self.heard(clock))",
+        "tests": ["tests/unit/codec/test_text_encoder.py::test_context_tells_a_latent_from_its_neighbour"],
+    },
+    {
+        "name": "clock_runs_outside_of_the_speech",
+        "file": "unitalking/codec/text_encoder.py",
+        "old": "is_spoken = (times > 0) & written & ~is_end",
+        "new": "is_spoken = written & ~is_end",
+        "tests": [
+            "tests/unit/codec/test_text_encoder.py::"
+            "test_clock_goes_from_the_lead_to_the_end_and_leaves_out_what_is_not_spoken"
+        ],
+    },
     # ---- the whole codec
     {
         "name": "chunks_decoded_without_their_neighbours",
@@ -187,5 +213,41 @@ MISTAKES = [
         "old": "at_frame_rate = 1 + level + 1",
         "new": "at_frame_rate = 1",
         "tests": [f"{VAE}reach_of_the_local_part_is_exactly_what_is_declared"],
+    },
+    # ---- refinement
+    {
+        "name": "refinement_in_no_chunk",
+        "file": "unitalking/codec/audio_codec.py",
+        "old": "return self._refined(torch.cat(samples, dim=1), torch.cat(mels, dim=2))",
+        "new": "return torch.cat(samples, dim=1)",
+        "tests": [f"{CODEC}a_codec_refines_what_its_config_says_in_chunks_too"],
+    },
+    {
+        "name": "refinement_of_another_stretch",
+        "file": "unitalking/codec/audio_codec.py",
+        "old": "mels.append(mel[:, :, (start - first) * TIME_FACTOR : (stop - first) * TIME_FACTOR].clone())",
+        "new": "mels.append(mel[:, :, : (stop - start) * TIME_FACTOR].clone())",
+        "tests": [f"{CODEC}a_codec_refines_what_its_config_says_in_chunks_too"],
+    },
+    {
+        "name": "refinement_half_a_frame_late",
+        "file": "unitalking/codec/refinement.py",
+        "old": "[:, before:][:, :samples]",
+        "new": "[:, config.hop :][:, :samples]",
+        "tests": [f"{REFINED}a_poor_vocoders_waveform_gets_the_magnitudes_back_in_place"],
+    },
+    {
+        "name": "refinement_without_the_vocoders_phases",
+        "file": "unitalking/codec/refinement.py",
+        "old": "    phase = _phase(rebuilt)\n",
+        "new": "    phase = _phase(torch.randn_like(rebuilt))\n",
+        "tests": [f"{REFINED}a_poor_vocoders_waveform_gets_the_magnitudes_back_in_place"],
+    },
+    {
+        "name": "refinement_with_the_magnitudes_of_the_vocoder",
+        "file": "unitalking/codec/refinement.py",
+        "old": "return torch.istft(magnitude * phase, **frame)[:, before:]",
+        "new": "return torch.istft(rebuilt, **frame)[:, before:]",
+        "tests": [f"{REFINED}a_poor_vocoders_waveform_gets_the_magnitudes_back_in_place"],
     },
 ]

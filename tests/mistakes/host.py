@@ -12,6 +12,7 @@ LORA = "tests/host/test_lora.py::"
 WINDOWS = "tests/host/test_windows.py::"
 PATCHES = "tests/host/test_patches.py::"
 QUANTISED = "tests/host/test_quantised.py::"
+OFFLOAD = "tests/host/test_offload.py::"
 SAVING = "tests/host/test_saving.py::"
 
 ADAPTER = "nodes/adapter.py"
@@ -41,7 +42,7 @@ MISTAKES = [
         "old": "return fill_reference(self.latent_format.audio.normalise(voice.float()), config.reference_tokens)",
         "new": (
             "voice = self.latent_format.audio.normalise(voice.float())\n"
-            "        return nn.functional.pad(voice, (0, config.reference_tokens - voice.shape[2]))"
+            "        return torch.nn.functional.pad(voice, (0, config.reference_tokens - voice.shape[2]))"
         ),
         "tests": [CONDITIONS + "test_a_voice_is_normalised_and_repeated_or_cropped_to_the_models_length"],
         "host": True,
@@ -74,12 +75,10 @@ MISTAKES = [
         "name": "joint_guider_swaps_picture_and_sound",
         "file": GUIDER,
         "old": (
-            "self.guidance.audio, device=x.device, dtype=x.dtype)\n"
-            "        scale[..., : self.video_values] = self.guidance.video"
+            "guidance.audio, device=x.device, dtype=x.dtype)\n        scale[..., : self.video_values] = guidance.video"
         ),
         "new": (
-            "self.guidance.video, device=x.device, dtype=x.dtype)\n"
-            "        scale[..., : self.video_values] = self.guidance.audio"
+            "guidance.video, device=x.device, dtype=x.dtype)\n        scale[..., : self.video_values] = guidance.audio"
         ),
         "tests": [
             GUIDANCE + "test_unequal_strengths_equal_a_plain_loop",
@@ -90,8 +89,8 @@ MISTAKES = [
     {
         "name": "voice_guidance_against_the_negative",
         "file": GUIDER,
-        "old": "self.guidance.voice * (out[2] - out[0])",
-        "new": "self.guidance.voice * (out[2] - out[1])",
+        "old": "guidance.voice * (out[2] - out[0])",
+        "new": "guidance.voice * (out[2] - out[1])",
         "tests": [GUIDANCE + "test_unequal_strengths_equal_a_plain_loop"],
         "host": True,
     },
@@ -217,9 +216,9 @@ MISTAKES = [
     },
     {
         "name": "lora_on_the_stream_not_chosen",
-        "file": "nodes/loaders.py",
-        "old": '        if inside.split(".")[0] not in streams:\n',
-        "new": "        if not inside:\n",
+        "file": "nodes/lora.py",
+        "old": ' or inside.split(".")[0] not in streams:\n',
+        "new": ":\n",
         "tests": [LORA + "test_our_loader_changes_the_chosen_stream_alone"],
         "host": True,
     },
@@ -233,7 +232,7 @@ MISTAKES = [
     },
     {
         "name": "block_replacement_ignored",
-        "file": ADAPTER,
+        "file": "nodes/blocks.py",
         "old": "        if replace is None:\n",
         "new": "        if True:\n",
         "tests": [PATCHES + "test_a_replaced_block_is_really_replaced"],
@@ -269,6 +268,38 @@ MISTAKES = [
         "old": "tensors[CONFIG_TENSOR] = config_tensors(self.config)[1]",
         "new": "tensors.pop(CONFIG_TENSOR, None)",
         "tests": [SAVING + "test_a_saved_file_holds_native_names_config_and_statistics"],
+        "host": True,
+    },
+    {
+        "name": "large_files_widened",
+        "file": "nodes/loading.py",
+        "old": "return own if keeps else chosen",
+        "new": "return chosen",
+        "tests": [OFFLOAD + "test_weights_of_a_large_model_stay_in_the_file_in_its_own_dtype"],
+        "host": True,
+    },
+    {
+        "name": "large_files_copied",
+        "file": "nodes/loading.py",
+        "old": "assign=patcher.is_dynamic() or dtype == own",
+        "new": "assign=patcher.is_dynamic()",
+        "tests": [OFFLOAD + "test_weights_of_a_large_model_stay_in_the_file_in_its_own_dtype"],
+        "host": True,
+    },
+    {
+        "name": "guidance_interval_ignored",
+        "file": GUIDER,
+        "old": "guidance = self.guidance if self.guidance.is_everywhere else self.guidance.at(float(timestep.max()))",
+        "new": "guidance = self.guidance",
+        "tests": [GUIDANCE + "test_outside_of_its_interval_guidance_costs_nothing"],
+        "host": True,
+    },
+    {
+        "name": "guidance_interval_upside_down",
+        "file": "unitalking/guidance.py",
+        "old": "if self.to_sigma <= sigma <= self.from_sigma:",
+        "new": "if not self.to_sigma <= sigma <= self.from_sigma:",
+        "tests": [GUIDANCE + "test_outside_of_its_interval_guidance_costs_nothing"],
         "host": True,
     },
 ]

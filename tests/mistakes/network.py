@@ -243,25 +243,25 @@ MISTAKES = [
     {
         "name": "query_norm_per_head",
         "file": "unitalking/model/attention.py",
-        "old": "apply_rope(self.norm_q(self.q(tokens)).unflatten(-1, (self.heads, -1)), rope)",
+        "old": "_rotate(self.norm_q(self.q(tokens)), self.heads, rope)",
         "new": (
-            "apply_rope(F.rms_norm((heads := self.q(tokens).unflatten(-1, (self.heads, -1))), heads.shape[-1:], "
-            "eps=self.norm_q.eps) * self.norm_q.weight.unflatten(0, (self.heads, -1)), rope)"
+            "_rotate((F.rms_norm((heads := self.q(tokens).unflatten(-1, (self.heads, -1))), heads.shape[-1:], "
+            "eps=self.norm_q.eps) * self.norm_q.weight.unflatten(0, (self.heads, -1))).flatten(2), self.heads, rope)"
         ),
         "tests": [f"{PLAIN}[tts]"],
     },
     {
         "name": "keys_not_normalised",
         "file": "unitalking/model/attention.py",
-        "old": "apply_rope(self.norm_k(self.k(tokens))",
-        "new": "apply_rope(self.k(tokens)",
+        "old": "_rotate(self.norm_k(self.k(tokens))",
+        "new": "_rotate(self.k(tokens)",
         "tests": [f"{PLAIN}[tts]"],
     },
     {
         "name": "streams_not_joined",
         "file": "unitalking/model/block.py",
-        "old": "if joint and len(projected) == 2:",
-        "new": "if False and len(projected) == 2:",
+        "old": 'if together and fusion == "joint":',
+        "new": 'if False and fusion == "joint":',
         "tests": [
             f"{PLAIN}[t2av]",
             f"{TRANSFORMER}both_streams_see_each_other",
@@ -310,8 +310,8 @@ MISTAKES = [
     {
         "name": "cross_attention_gated",
         "file": "unitalking/model/block.py",
-        "old": "tokens = tokens + self.cross_attn(",
-        "new": "tokens = tokens + attention_modulation.gate.amax(1, keepdim=True) * self.cross_attn(",
+        "old": "tokens = state.tokens + crossed",
+        "new": "tokens = state.tokens + modulation.gate.amax(1, keepdim=True) * crossed",
         "tests": [f"{PLAIN}[tts]"],
     },
     {

@@ -92,4 +92,20 @@ MISTAKES = [
             "tests/unit/model/test_parameters.py::test_video_weights_have_wans_825_names_and_shapes",
         ],
     },
+    {
+        "name": "voice_file_outside_of_its_folder",
+        "file": "nodes/voice_files.py",
+        "old": "if not is_name or not path.is_relative_to(folder):",
+        "new": "if not is_name:",
+        "tests": ["tests/host/test_voice_files.py::test_a_name_that_is_none_or_leads_elsewhere_is_refused"],
+        "host": True,
+    },
+    {
+        "name": "voice_file_of_half_precision",
+        "file": "nodes/voice_files.py",
+        "old": "voice.latents.detach().cpu().float().contiguous()",
+        "new": "voice.latents.detach().cpu().half().contiguous()",
+        "tests": ["tests/host/test_voice_files.py::test_a_voice_there_and_back_is_the_same"],
+        "host": True,
+    },
 ]

@@ -89,6 +89,14 @@ def test_unseen_words_can_be_asked_for(espeak_installed: None) -> None:
         assert set(re.findall(r"[\w']+", few.spec(index).speech)) <= unseen
 
 
+def test_a_set_can_speak_several_vocabularies(espeak_installed: None) -> None:
+    """About half of the clips say what an open vocabulary would, and the others words that nobody says."""
+    mixed = SyntheticClips(SyntheticConfig(clips=40, vocabulary="open+made_up"))
+    invented = set(words("made_up").all) - set(words("open").all)
+    said = [set(re.findall(r"[\w']+", mixed.spec(index).speech.lower())) for index in range(40)]
+    assert 10 <= sum(bool(one & invented) for one in said) <= 30
+
+
 @pytest.mark.parametrize("index", [-1, 500])
 def test_a_number_outside_the_set_is_refused(clips: SyntheticClips, index: int) -> None:
     with pytest.raises(IndexError, match="there are 500"):
@@ -100,6 +108,8 @@ def test_a_number_outside_the_set_is_refused(clips: SyntheticClips, index: int) 
     [
         ({"split": "test"}, r"split: got 'test', expected one of train, held_out"),
         ({"vocabulary": "french"}, "vocabulary: got 'french'"),
+        ({"vocabulary": "open+french"}, r"vocabulary: got 'open\+french'"),
+        ({"vocabulary": "open+unseen"}, "only spoken in the split"),
         ({"vocabulary": "unseen"}, "only spoken in the split"),
         ({"size": 100}, "multiple of 32"),
         ({"size": 0}, "multiple of 32"),

@@ -54,6 +54,7 @@ def make_clip(
         speaker=f"voice {number % 2}" if number % 5 else "",
         frames=4 * (latent_frames - 1) + 1 if video else 0,
         source=f"clips/{number}.mp4",
+        spoken=(0.125, 0.5 + number) if number % 2 else None,
     )
 
 

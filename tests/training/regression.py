@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 from unitalking.mapping import from_mapping
 from unitalking.training.objective import Losses, Objective
+from unitalking.training.processes import leave_processes
 from unitalking.training.settings import TrainerSettings
 from unitalking.training.trainer import Trainer
 
@@ -93,3 +94,4 @@ def record(trainer: Trainer) -> list[float]:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
     main(Path(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3]))
+    leave_processes()

@@ -21,6 +21,7 @@ from unitalking.checkpoint.random_model import TINY, random_tensors
 from unitalking.codec.audio_codec import AUDIO_CODEC_TINY, AudioCodec
 from unitalking.codec.video_vae import VIDEO_VAE_TINY, VideoVAE
 from unitalking.domain import Domain
+from unitalking.latents import LatentStatistics
 from unitalking.mapping import to_mapping
 from unitalking.training import assemble
 from unitalking.training.audio_vae import AudioVAEConfig
@@ -161,6 +162,41 @@ def test_what_a_bundle_knows_is_kept_by_the_models_that_start_from_it(tmp_path: 
         kept = Domain.from_tensors(safetensors.torch.load_file(out), TINY.in_dim)
         assert kept is not None
         assert torch.equal(kept.precision, known.precision)
+
+
+def test_a_picture_codec_that_was_ready_later_replaces_the_one_that_speech_was_trained_with(tmp_path: Path) -> None:
+    """The sound keeps its codec, its statistics and its network; the pictures get all of theirs."""
+    random = {seed: {e.name: v for e, v in random_tensors(TINY, seed=seed)} for seed in (0, 1)}
+    files = {}
+    for seed, tensors in random.items():
+        parts: dict[str, dict[str, torch.Tensor]] = {}
+        for name, values in tensors.items():
+            part, _, rest = name.partition(".")
+            if part in ("video", "audio", "text_encoder", "video_vae", "audio_vae"):
+                parts.setdefault(part, {})[rest] = values
+        channels = {"video": TINY.in_dim, "audio": TINY.audio_channels}
+        latents = {name: LatentStatistics(torch.full((n,), float(seed)), torch.ones(n)) for name, n in channels.items()}
+        known = Domain.measured(torch.randn(64, TINY.in_dim, 4, 4))
+        files[seed] = tmp_path / f"{seed}.safetensors"
+        write_bundle(files[seed], TINY, parts, latents, None, {}, domain=known)
+    info = read_description(make_dataset(tmp_path / "data"))
+    old, new = (load_start(ModelSettings(start=str(files[seed])), info) for seed in (0, 1))
+    start = load_start(ModelSettings(start=str(files[0]), picture_codec=str(files[1])), info)
+
+    def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+        return all(torch.equal(value, other[name]) for name, value in one.items())
+
+    assert same(start.codecs["video_vae"], new.codecs["video_vae"])
+    assert not same(start.codecs["video_vae"], old.codecs["video_vae"])
+    assert same(start.codecs["audio_vae"], old.codecs["audio_vae"])
+    assert same(start.network.state_dict(), old.network.state_dict())
+    assert [float(statistics.mean[0]) for statistics in start.statistics] == [1.0, 0.0]
+    assert torch.equal(start.domain.precision, new.domain.precision)
+    other = tmp_path / "other.safetensors"
+    wider = replace(TINY, in_dim=12, out_dim=12)
+    write_bundle(other, wider, {"video_vae": {"weight": torch.ones(1)}}, {}, None, {})
+    with pytest.raises(TrainingError, match=r"model.picture_codec.*12 channels"):
+        load_start(ModelSettings(start=str(files[0]), picture_codec=str(other)), info)
 
 
 def test_codecs_set_channels_rates_and_strides_of_the_model() -> None:

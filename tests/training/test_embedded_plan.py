@@ -98,7 +98,7 @@ def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
             recipe, *own = command[command.index("unitalking.training") + 1 :]
             recipes[recipe] = load_recipe(recipe, own)[1]
     parts = ("embedded_audio_vae", "embedded_video_vae", "embedded_text_encoder")
-    assert set(recipes) == {*parts, *plan.vocoder, plan.speech, plan.joint}
+    assert set(recipes) == {*parts, *plan.vocoder, plan.speech, plan.pictures, plan.joint}
     assert recipes[plan.joint].trainer.steps == 77
     assert recipes["embedded_video_vae"].data.clips == 3
     by_name = {each.name: each for each in jobs}
@@ -111,7 +111,9 @@ def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
     bundle = by_name[embedded.CODECS].command[-1]
     assert bundle == spoken.model == faces.model == recipes[plan.speech].model.codecs
     assert (recipes[plan.speech].data, recipes[plan.joint].data) == (str(spoken.out), str(faces.out))
-    assert recipes[plan.joint].model.start == str(Path(recipes[plan.speech].folder) / "model.safetensors")
+    assert recipes[plan.pictures].data == recipes[plan.joint].data
+    assert recipes[plan.pictures].model.start == str(Path(recipes[plan.speech].folder) / "model.safetensors")
+    assert recipes[plan.joint].model.start == str(Path(recipes[plan.pictures].folder) / "model.safetensors")
     text_encoder = Path(recipes["embedded_text_encoder"].folder) / "text_encoder.safetensors"
     assert recipes[plan.speech].model.text_encoder == str(text_encoder)
     audio_vae = str(Path(recipes["embedded_audio_vae"].folder) / "audio_vae.safetensors")
@@ -142,6 +144,7 @@ def test_the_plan_ends_with_the_model_and_the_trained_vocoder(tmp_path: Path) ->
     codec = build_part(read_model(after, metadata, made.name).config, "audio_vae")
     codec.load_state_dict(read_part(after, metadata, "audio_vae", made.name)[1])
     assert codec.config.vocoder == config
+    assert codec.config.refine_steps == embedded.REFINE_STEPS > 0
     mel = torch.randn(1, 80, 12)
     assert (codec.vocoder(mel) - vocoder(mel)).norm() < 1e-2 * vocoder(mel).norm()
     same = {name for name in after if name in tensors and torch.equal(after[name], tensors[name])}

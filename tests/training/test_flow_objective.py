@@ -20,6 +20,8 @@ from unitalking.model.transformer import UniTalking
 from unitalking.training.draws import DropSettings, SigmaSettings, SpanSettings, TaskMix
 from unitalking.training.flow_batches import Draws, FlowBatch, FlowBatches, StreamBatch
 from unitalking.training.flow_objective import FlowObjective, ObjectiveSettings, Region
+from unitalking.training.optimiser import build_optimisers
+from unitalking.training.settings import OptimiserSettings
 from unitalking.training.shards import Shards
 from unitalking.training.start import initialise
 
@@ -90,6 +92,32 @@ def test_gradient_equals_a_finite_difference(shards: Shards, task: str) -> None:
                 value.sub_(sign * step * direction)
     assert float(expected) == pytest.approx(float(values[0] - values[1]) / (2 * step), rel=1e-6)
     assert abs(float(expected)) > 1e-3
+
+
+def test_text_is_heard_when_the_recording_says_it(shards: Shards) -> None:
+    trained = objective()
+    batch = batches(shards, tts=1.0).batch(1, 0, 1)
+
+    def velocity(begin: float, end: float) -> Tensor:
+        spoken = torch.tensor([[begin, end]] * len(batch.keys))
+        return trained.predict(batch._replace(text=batch.text._replace(spoken=spoken)))[1].detach()
+
+    assert torch.equal(velocity(0.1, 0.9), velocity(0.1, 0.9))
+    assert (velocity(0.1, 0.9) - velocity(0.1, 1.4)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_what_has_learnt_to_pronounce_moves_more_slowly(kind: str) -> None:
+    trained = objective(text_encoder_rate=0.25)
+    names = {value: name for name, value in trained.named_parameters()}
+    settings = OptimiserSettings(kind=kind, lr=1e-3, matrix_lr=0.02)
+    groups = [group for each in build_optimisers(trained, "model", settings) for group in each.param_groups]
+    rates = {names[value]: group["base_lr"] for group in groups for value in group["params"]}
+    assert len(rates) == sum(len(group["params"]) for group in groups) == len(names)
+    encoder = {rate for name, rate in rates.items() if name.startswith("text_encoder.")}
+    others = {rate for name, rate in rates.items() if not name.startswith("text_encoder.")}
+    assert encoder == {0.25e-3}
+    assert others == ({1e-3, 0.02} if kind == "muon" else {1e-3})
 
 
 def test_the_target_is_the_velocity_of_the_straight_path(shards: Shards) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -176,6 +177,23 @@ def test_first_stage_leaves_the_picture_as_it_was(data: Path, tmp_path: Path) ->
     before, after = read_tensors(tiny_data.MODEL)[0], read_tensors(path)[0]
     moved = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name].to(value))}
     assert moved - {"unitalking"} == {"audio", "text_encoder"}  # the config may have gained fields
+    clock = [name for name in before if name.startswith("text_encoder.clock.")]
+    assert len(clock) > 4
+    assert all(torch.equal(before[name], after[name].to(before[name])) for name in clock)
+
+
+def test_a_text_encoder_that_has_learnt_to_pronounce_can_stay_as_it_is(data: Path, tmp_path: Path) -> None:
+    model = {"start": str(tiny_data.MODEL), "trained": "audio"}
+    path = run(
+        data,
+        tmp_path,
+        tasks={"tts": {"weight": 1.0, "reference": 0.5}},
+        model=model,
+        objective={"text_encoder_rate": 0},
+    )
+    before, after = read_tensors(tiny_data.MODEL)[0], read_tensors(path)[0]
+    moved = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name].to(value))}
+    assert moved - {"unitalking"} == {"audio"}
 
 
 def test_checkpoints_of_a_frozen_network_hold_what_moves(data: Path, tmp_path: Path) -> None:
@@ -219,12 +237,17 @@ def test_a_fresh_network_with_the_codecs_of_a_bundle(data: Path, tmp_path: Path)
 
 
 def test_one_stream_starts_as_a_copy_of_the_other(data: Path, tmp_path: Path) -> None:
-    start = fresh(data, tmp_path, copy="audio_to_video")
+    timed = {**CONFIG, "extra_positions": [2, 2]}
+    start = fresh(data, tmp_path, config=timed, copy="audio_to_video")
     video, audio = start.network.video.state_dict(), start.network.audio.state_dict()
-    shared = [name for name in video if name.startswith(("blocks.", "time_"))]
-    assert len(shared) > 20
-    assert all(torch.equal(video[name], audio[name]) for name in shared)
-    alone = fresh(data, tmp_path).network.audio.state_dict()
+    shared = [name for name in video if name.startswith(("blocks.", "time_", "extra_positions.time."))]
+    to_the_text = [name for name in shared if re.search(r"cross_attn\.[qkvo]\.weight", name)]
+    assert len(to_the_text) == 4 * start.config.num_layers
+    assert not any(torch.equal(video[name], audio[name]) for name in to_the_text)
+    others = [name for name in shared if "cross_attn" not in name]
+    assert len(others) > 16
+    assert all(torch.equal(video[name], audio[name]) for name in others)
+    alone = fresh(data, tmp_path, config=timed).network.audio.state_dict()
     assert all(torch.equal(value, alone[name]) for name, value in audio.items())
     assert video["head.head.weight"].shape != audio["head.head.weight"].shape
 

@@ -54,6 +54,7 @@ def test_clips_are_those_that_the_synthetic_data_makes(clips: SyntheticClips, tm
         assert (cached.speech, cached.scene, cached.speaker) == (made.speech, scene, made.speaker)
         assert cached.prompt == compose_prompt(made.speech, scene, sound)
         assert cached.frames == len(made.frames)
+        assert cached.spoken == (made.start_s, made.end_s)
         torch.testing.assert_close(cached.video, encoders.encode_video(made.frames), rtol=0, atol=1e-5)
         latents = timeline.audio_latents(cached.frames, 24, 16000, 512)
         padded = torch.nn.functional.pad(made.samples, (0, 512))[: 512 * latents]

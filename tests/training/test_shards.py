@@ -25,7 +25,8 @@ from unitalking.training.shards import OPEN_SHARDS, CachedClip, Shards, decode_s
 def same(left: CachedClip, right: CachedClip) -> bool:
     """Whether two clips are equal bit by bit, dtypes included."""
     tensors = (left.tensors(), right.tensors())
-    texts = [{f.name: getattr(clip, f.name) for f in fields(clip) if isinstance(getattr(clip, f.name), str | int)}
+    texts = [{f.name: value for f in fields(clip)
+              if isinstance(value := getattr(clip, f.name), str | int) or f.name == "spoken"}
              for clip in (left, right)]  # fmt: skip
     return (
         texts[0] == texts[1]

@@ -37,6 +37,7 @@ def clip(number: int, frames: int, *, speakers: int = 2, context_dim: int = 0, s
         speaker=f"speaker-{number % speakers}" if speakers else "",
         frames=frames,
         source=f"made {number}",
+        spoken=(0.125, 0.5 + 0.01 * number) if number % 3 else None,
     )
 
 

@@ -127,3 +127,19 @@ def test_guiding_velocities_or_denoised_latents_is_the_same() -> None:
 def test_combine_keeps_the_dtype() -> None:
     v = {name: value.to(torch.bfloat16) for name, value in velocities().items()}
     assert combine(v, pass_weights(Guidance(4.0, 3.0, 2.0), "video", has_voice=True)).dtype == torch.bfloat16
+
+
+def test_guidance_holds_between_its_noise_levels_both_included() -> None:
+    guidance = Guidance(4.0, 3.0, 2.0, from_sigma=0.8, to_sigma=0.25)
+    assert [guidance.at(sigma) is guidance for sigma in (1.0, 0.81, 0.8, 0.5, 0.25, 0.2, 0.0)] == [
+        *(False, False, True, True, True, False, False)
+    ]
+    assert needed_passes(guidance.at(0.9), ("video", "audio"), has_voice=False) == ("text",)
+    assert not guidance.is_everywhere
+    assert Guidance(4.0, 3.0).is_everywhere
+
+
+@pytest.mark.parametrize("interval", [(0.2, 0.5), (1.5, 0.0), (1.0, -0.1)])
+def test_an_interval_that_is_none_is_refused(interval: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match=r"guidance_from, guidance_to: got .* expected noise levels between 1 and 0"):
+        Guidance(4.0, 3.0, None, *interval)

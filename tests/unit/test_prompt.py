@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unitalking.prompt import TAGS, compose_prompt
+from unitalking.prompt import TAGS, compose_prompt, missing_tags
 from unitalking.speech_timing import speech_duration_s, spoken_spans
 
 
@@ -46,3 +46,37 @@ def test_unknown_style_is_refused() -> None:
 def test_only_the_speech_takes_time() -> None:
     prompt = compose_prompt("Hello there.", "A long description of a scene that nobody ever says aloud.", "Birds.")
     assert speech_duration_s(prompt) == pytest.approx(speech_duration_s("Hello there."))
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        ("ovi_1.0", "A woman. <S>Hello.<E> <AUDCAP>Rain.<ENDAUDCAP>"),
+        ("ovi_1.1", "A woman. <S>Hello.<E> Audio: Rain."),
+    ],
+)
+def test_ovis_generations_mark_the_sound_each_in_its_way(style: str, expected: str) -> None:
+    assert compose_prompt("Hello.", "A woman.", "Rain.", style) == expected
+    for own in ("A woman. <AUDCAP>Rain.<ENDAUDCAP>", "A woman. Audio: Rain."):
+        assert compose_prompt("Hello.", own, "", style) == expected, "what the other generation wrote is rewritten"
+    assert missing_tags(expected, style) == ()
+
+
+@pytest.mark.parametrize("style", ["ovi_1.0", "ovi_1.1"])
+def test_ovis_prompts_keep_speeches_in_the_middle_of_the_scene(style: str) -> None:
+    scene = "He says, <S>One.<E> She answers, <S>Two.<E> and\n leaves."
+    assert compose_prompt("", scene, "", style) == " ".join(scene.split())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("A man.", ["no speech is marked", "no sound is described"]),
+        ("A man <S>Hi. Audio: rain", ["1 <S> but 0 <E>"]),
+        ("<S>Hi.<E> <AUDCAP>rain", ["1 <AUDCAP> but 0 <ENDAUDCAP>"]),
+    ],
+)
+def test_what_a_prompt_for_ovi_lacks_is_said(prompt: str, said: list[str]) -> None:
+    found = missing_tags(prompt, "ovi_1.0")
+    assert [text in sentence for text, sentence in zip(said, found, strict=True)] == [True] * len(said)
+    assert missing_tags(prompt, "tagged") == ()

@@ -27,6 +27,8 @@ from ..latents import LatentStatistics
 from ..mapping import from_mapping, to_mapping
 from .keys import to_module_keys
 from .layouts import LORA, QUANTISATION_SUFFIXES, describe, strip_prefixes
+from .public_layouts import from_ovi, from_wan, is_ovi, is_wan
+from .public_models import OVI_MODELS, WAN22_5B, ovi_model, sized, wan_statistics
 
 METADATA_KEY = "unitalking"
 CONFIG_TENSOR = "unitalking.config"
@@ -76,15 +78,18 @@ def read_model(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None
     Raises:
         CheckpointError: another kind of file, a stream that is missing, or tensors that do not fit the config.
     """
-    tensors = strip_prefixes(tensors)
+    tensors, public = from_public(strip_prefixes(tensors), name)
     network = to_module_keys({key: value for key, value in tensors.items() if key.startswith(NETWORK)})
     kind = describe(tensors)
     if kind == LORA or not any(key.startswith("video.blocks.") for key in network):
         raise CheckpointError(f"{name} is {kind}, not a UniTalking model. {_HELP}")
-    if not any(key.startswith("audio.blocks.") for key in network):
+    has_audio = any(key.startswith("audio.blocks.") for key in network)
+    # That there is to be no sound, only a known model or a config can say.
+    silent = public is not None or METADATA_KEY in (metadata or {}) or CONFIG_TENSOR in tensors
+    config, notes = read_config(tensors, metadata, name, public) if has_audio or silent else (None, ())
+    if config is None or (config.audio_channels and not has_audio):
         raise CheckpointError(f"{name} has a video stream but no audio stream, so it cannot make sound. {_HELP}")
-    config, notes = read_config(tensors, metadata, name)
-    check_tensors(network, _expected(config), name)
+    check_tensors(network, network_shapes(config), name)
     parts = {part: _part(tensors, f"{part}.") for part in PARTS}
     try:
         video = LatentStatistics.from_tensors(tensors, "video", config.in_dim)
@@ -128,10 +133,49 @@ _HELP = (
 )
 
 
+def from_public(tensors: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], UniTalkingConfig | None]:
+    """A public model's tensors under our names, with what its file does not say; other files as they are.
+
+    Args:
+        tensors: everything in the file, without a saver's prefix.
+        name: the file's, which alone tells Ovi's models apart.
+
+    Raises:
+        CheckpointError: half of a model that comes in two files, or a Wan model of another size.
+    """
+    if is_ovi(tensors):
+        tensors = from_ovi(tensors)
+        for stream, other in (("video", "audio"), ("audio", "video")):
+            if not any(key.startswith(f"{stream}.") for key in tensors):
+                raise CheckpointError(
+                    f"{name} is Ovi's {other} stream alone: choose its {stream} stream at second_file as well."
+                )
+        return {**wan_statistics(), **tensors}, OVI_MODELS[ovi_model(name)]
+    if is_wan(tensors):
+        tensors = from_wan(tensors)
+        channels = tensors["video.patch_embedding.weight"].shape[1] if "video.patch_embedding.weight" in tensors else 0
+        if channels != WAN22_5B.in_dim:
+            raise CheckpointError(
+                f"{name} is a Wan video model of {channels} latent channels, of which this pack knows "
+                f"{WAN22_5B.name} alone ({WAN22_5B.in_dim}). {_HELP}"
+            )
+        return {**wan_statistics(), **tensors}, WAN22_5B
+    return dict(tensors), None
+
+
 def read_config(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None, name: str
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None,
+    name: str,
+    public: UniTalkingConfig | None = None,
 ) -> tuple[UniTalkingConfig, tuple[str, ...]]:
-    """The config from the metadata, else from the tensor, else from shapes with the full model's rates.
+    """The config from the metadata, else from the tensor, else from shapes with a known model's rates.
+
+    Args:
+        tensors: everything in the file, under our names.
+        metadata: its safetensors metadata, if any.
+        name: the file's name, for messages.
+        public: which public model it is; None: the full UniTalking.
 
     Returns:
         The config, and notes for a person.
@@ -145,6 +189,8 @@ def read_config(
     try:
         if text is not None:
             return from_mapping(UniTalkingConfig, json.loads(text), "config"), ()
+        if public is not None:
+            return sized(public, tensors), (f"{name} is taken for {public.name}.",)
         return infer_config(tensors), (
             f"{name} carries no config: sizes were read from its tensors, rates and defaults are the full model's.",
         )
@@ -164,31 +210,16 @@ def infer_config(tensors: Mapping[str, Tensor]) -> UniTalkingConfig:
     Raises:
         ValueError: the width is not a multiple of 128, so heads cannot be told.
     """
-    patch = tensors["video.patch_embedding.weight"]
-    dim = patch.shape[0]
-    if dim % 128:
-        raise ValueError(f"width {dim} is not a multiple of 128 and the file does not say how many heads it has.")
-    patch_size = tuple(patch.shape[2:])
-    blocks = {int(key.split(".")[2]) for key in tensors if key.startswith("video.blocks.")}
     voice = tuple(
         stream for stream in ("video", "audio") if f"{stream}.blocks.0.cross_attn.k_reference.weight" in tensors
     )
     full = UniTalkingConfig()
-    return replace(
+    base = replace(
         full,
-        dim=dim,
-        num_heads=dim // 128,
-        num_layers=max(blocks) + 1,
-        ffn_dim=tensors["video.blocks.0.ffn.0.weight"].shape[0],
-        in_dim=patch.shape[1],
-        out_dim=tensors["video.head.head.weight"].shape[0] // (patch_size[0] * patch_size[1] * patch_size[2]),
-        audio_channels=tensors["audio.patch_embedding.weight"].shape[1],
-        patch_size=patch_size,
-        text_dim=tensors["video.text_embedding.0.weight"].shape[1],
-        freq_dim=tensors["video.time_embedding.0.weight"].shape[1],
         reference_tokens=full.reference_tokens if voice else 0,
         reference_streams=voice or full.reference_streams,
     )
+    return sized(base, tensors)
 
 
 def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
@@ -230,7 +261,8 @@ def _listed(keys: list[str]) -> str:
     return ", ".join(keys[:LARGEST_LIST]) + (f" and {more} more" if more > 0 else "")
 
 
-def _expected(config: UniTalkingConfig) -> dict[str, torch.Size]:
+def network_shapes(config: UniTalkingConfig) -> dict[str, torch.Size]:
+    """Names and shapes of all weights of a network, under the modules' names."""
     from ..model.transformer import UniTalking
 
     return {key: value.shape for key, value in UniTalking(config, device="meta").state_dict().items()}

@@ -1,7 +1,7 @@
 """Names of tensors: as files have them, and as the modules have them.
 
-They differ in the modulation offsets alone: `blocks.N.modulation` in Wan2.2's files, `blocks.N.modulation.weight`
-inside, where they are leaf modules so that a host can move and patch them.
+They differ in the modulation offsets alone: `blocks.N.modulation` in Wan2.2's files (`blocks.N.modulation.modulation`
+in Ovi's), `blocks.N.modulation.weight` inside, where they are leaf modules so that a host can move and patch them.
 """
 
 from __future__ import annotations

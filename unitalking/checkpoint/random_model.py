@@ -8,11 +8,9 @@ time.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,10 +27,10 @@ from ..model.transformer import UniTalking
 from .files import CONFIG_TENSOR, METADATA_KEY, config_tensors
 from .keys import to_file_keys
 from .parts import PARTS, build_part
+from .tensor_files import Entry, write_tensors
 
 # Keeps the random vocoder's sound below full scale: its residual blocks add up.
 VOCODER_GAIN = 0.7
-DTYPE_NAMES = {torch.bfloat16: "BF16", torch.float32: "F32", torch.uint8: "U8"}
 
 FULL = UniTalkingConfig(name="random full", audio_codec=to_mapping(AUDIO_CODEC_44K))
 SLICE = replace(FULL, name="random slice", num_layers=2)
@@ -60,20 +58,6 @@ TINY = UniTalkingConfig(
     audio_codec=to_mapping(AUDIO_CODEC_TINY),
 )
 PRESETS = {"tiny": TINY, "slice": SLICE, "full": FULL}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One tensor of the file to be: where it belongs decides how it is drawn."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-
-    @property
-    def num_bytes(self) -> int:
-        """Size in the file."""
-        return math.prod(self.shape) * self.dtype.itemsize
 
 
 def entries(config: UniTalkingConfig) -> list[Entry]:
@@ -147,37 +131,5 @@ def write_random(path: Path, config: UniTalkingConfig, seed: int) -> int:
     Raises:
         OSError: the folder is missing or the disk is full.
     """
-    listed = entries(config)
-    header = _header(listed, {METADATA_KEY: config_tensors(config)[0], "format": "pt"})
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(header)
-            for entry in listed:
-                values = draw(entry, config, seed).contiguous()
-                file.write(values.view(torch.uint8).numpy().tobytes() if values.ndim else _scalar_bytes(values))
-            size = file.tell()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return size
-
-
-def _scalar_bytes(value: Tensor) -> bytes:
-    return value.reshape(1).view(torch.uint8).numpy().tobytes()
-
-
-def _header(listed: list[Entry], metadata: Mapping[str, str]) -> bytes:
-    """The safetensors header: length, then JSON with dtype, shape and place of every tensor, padded to 8 bytes."""
-    described: dict[str, object] = {"__metadata__": dict(metadata)}
-    offset = 0
-    for entry in listed:
-        described[entry.name] = {
-            "dtype": DTYPE_NAMES[entry.dtype],
-            "shape": list(entry.shape),
-            "data_offsets": [offset, offset + entry.num_bytes],
-        }
-        offset += entry.num_bytes
-    text = json.dumps(described, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
+    metadata = {METADATA_KEY: config_tensors(config)[0], "format": "pt"}
+    return write_tensors(path, entries(config), metadata, lambda entry: draw(entry, config, seed))

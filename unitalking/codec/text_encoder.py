@@ -1,7 +1,8 @@
 """A byte-level text encoder that knows when each byte is expected to be spoken. B prompts, N bytes, D width.
 
 A small model does not find the alignment of text and speech by itself in reasonable training: with the expected times
-as an input it does. Source: ours, for the small model a bundle carries; the paper's text encoder is UMT5-xxl.
+as an input it does, the sooner the more exact they are. Source: ours, for the small model a bundle carries; the paper's
+text encoder is UMT5-xxl.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..speech_timing import character_times
+from ..speech_timing import LEAD_S, character_times
 from .checks import positive_integer, positive_number
 
 END_ID = 256
@@ -22,6 +23,9 @@ PAD_ID = 257
 NUM_IDS = 258
 SINUSOID_PERIOD = 10000.0
 FEED_FORWARD_FACTOR = 4
+CLOCK_LAYERS, CLOCK_TAPS = 4, 7
+BYTE_S = 0.06
+HEARD_STD = 0.15
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,50 @@ class EncoderLayer(nn.Module):
         return hidden + self.ffn_out(functional.gelu(self.ffn_in(self.norm2(hidden))))
 
 
+class SpeechClock(nn.Module):
+    """When each byte is spoken, from how long each lasts: convolutions over the bytes, half as wide as the encoder.
+
+    Source: ours, the paper does not say.
+    """
+
+    def __init__(self, config: TextEncoderConfig, **kwargs: Any) -> None:
+        super().__init__()
+        dim = config.dim // 2
+        self.embedding = nn.Embedding(NUM_IDS, dim, **kwargs)
+        self.layers = nn.ModuleList(
+            nn.Conv1d(dim, dim, CLOCK_TAPS, padding=CLOCK_TAPS // 2, **kwargs) for _ in range(CLOCK_LAYERS)
+        )
+        self.duration = nn.Linear(dim, 1, **kwargs)
+
+    def forward(self, ids: Tensor, times: Tensor, spoken: Tensor | None = None) -> Tensor:
+        """Exact times for rough ones.
+
+        Args:
+            ids: (B, N), integers; `PAD_ID` where a prompt is shorter than N.
+            times: (B, N), what `expected_times` says; 0 where a byte is not spoken.
+            spoken: (B, 2), when the speech begins and ends in seconds, where a recording tells; None, or NaN for one of
+                the prompts: after a lead of 0.1 s, for as long as it takes.
+
+        Returns:
+            (B, N) seconds: the middle of every spoken byte, the end of the speech at the end token, else 0.
+        """
+        written = ids != PAD_ID
+        hidden = self.embedding(ids)
+        for layer in self.layers:
+            shown = (hidden * written[..., None]).transpose(1, 2)
+            hidden = hidden + functional.gelu(layer(shown)).transpose(1, 2)
+        is_end = ids == END_ID
+        is_spoken = (times > 0) & written & ~is_end
+        lasts = self.duration(hidden)[..., 0].to(torch.promote_types(hidden.dtype, torch.float32))
+        lasts = functional.softplus(lasts + math.log(math.expm1(BYTE_S))) * is_spoken
+        ends = lasts.cumsum(1)
+        natural = torch.stack((torch.full_like(ends[:, -1], LEAD_S), LEAD_S + ends[:, -1]), dim=1)
+        begins, stops = natural.unbind(1) if spoken is None else spoken.where(spoken.isfinite(), natural).unbind(1)
+        scale = (stops - begins) / ends[:, -1].clamp(min=BYTE_S)
+        middles = begins[:, None] + (ends - lasts / 2) * scale[:, None]
+        return torch.where(is_end, stops[:, None], middles * is_spoken)
+
+
 class ByteTextEncoder(nn.Module):
     """Bytes and their expected times to a context for the cross-attention."""
 
@@ -114,19 +162,24 @@ class ByteTextEncoder(nn.Module):
         super().__init__()
         kwargs = {"device": device, "dtype": dtype}
         self.config = config
+        self.clock = SpeechClock(config, **kwargs)
         self.embedding = nn.Embedding(NUM_IDS, config.dim, **kwargs)
         # Two inputs, because bytes that are not spoken all have time 0 and still have an order.
         self.time = nn.Linear(config.dim, config.dim, **kwargs)
         self.position = nn.Linear(config.dim, config.dim, **kwargs)
         self.layers = nn.ModuleList(EncoderLayer(config.dim, config.heads, **kwargs) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim, **kwargs)
+        # Once more at the end: what has to pronounce keeps times to 50 ms only, and attention has to find 30 ms.
+        self.heard = nn.Linear(config.dim, config.dim, **kwargs)
+        nn.init.normal_(self.heard.weight, std=HEARD_STD)
 
-    def forward(self, ids: Tensor, times: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, times: Tensor, spoken: Tensor | None = None) -> Tensor:
         """The context of a batch of prompts.
 
         Args:
             ids: (B, N), integers; `PAD_ID` where a prompt is shorter than N.
-            times: (B, N), expected times in seconds; ignored at padding.
+            times: (B, N), what `expected_times` says; only where it is 0 matters, since the clock knows better.
+            spoken: (B, 2) seconds, see `SpeechClock`.
 
         Returns:
             (B, N, D); rows of padding are exactly zero, and change nothing else.
@@ -141,16 +194,17 @@ class ByteTextEncoder(nn.Module):
         if ids.shape[1] > self.config.max_bytes:
             raise ValueError(f"text: got {ids.shape[1]} ids, expected at most {self.config.max_bytes}; cut the prompt.")
         dtype = self.embedding.weight.dtype
+        times = self.clock(ids, times, spoken)
         padding = ids == PAD_ID
         positions = torch.arange(ids.shape[1], device=ids.device)
-        hidden = self.embedding(ids)
-        hidden = hidden + self.time(self._sinusoid(times * self.config.audio_latents_per_s).to(dtype))
+        clock = self._sinusoid(times * self.config.audio_latents_per_s).to(dtype)
+        hidden = self.embedding(ids) + self.time(clock)
         hidden = hidden + self.position(self._sinusoid(positions).to(dtype))
         mask = torch.zeros(padding.shape, dtype=dtype, device=ids.device)
         mask = mask.masked_fill(padding, torch.finfo(dtype).min)[:, None, None]
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        return self.norm(hidden).masked_fill(padding[..., None], 0)
+        return (self.norm(hidden) + self.heard(clock)).masked_fill(padding[..., None], 0)
 
     def _sinusoid(self, positions: Tensor) -> Tensor:
         """[cos | sin] of positions x frequencies, in at least fp32; (...,) -> (..., D)."""

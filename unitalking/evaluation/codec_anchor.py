@@ -40,8 +40,9 @@ class Codec:
         if self.sound is None:
             return sound
         rate = self.sound.config.sample_rate
-        mel = self.sound.vae.decode(self.sound.encode(resample(sound[None], SAMPLE_RATE, rate)))
-        decoded = resample((vocoder or self.sound.vocoder)(mel).float(), rate, SAMPLE_RATE)[0]
+        latents = self.sound.encode(resample(sound[None], SAMPLE_RATE, rate))
+        made = self.sound.decode(latents) if vocoder is None else vocoder(self.sound.vae.decode(latents))
+        decoded = resample(made.float(), rate, SAMPLE_RATE)[0]
         return functional.pad(decoded, (0, max(0, len(sound) - len(decoded))))[: len(sound)]
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Waveforms from mel frames without a trained vocoder: the bar that a vocoder has to clear.
 
-B clips, M mel bands, F frames, K = n_fft / 2 + 1 bins. Source: Griffin and Lim (1984) with the momentum of Perraudin et
-al. (2013), as torchaudio has it; magnitudes by Lee and Seung's multiplicative updates (2001).
+B clips, M mel bands, F frames. Source: Griffin and Lim (1984) with the momentum of Perraudin et al. (2013), as
+torchaudio has it, on the magnitudes of `codec.refinement`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 from torchaudio.functional import griffinlim
 
-from ..codec.mel import MEL_16K, MelConfig, mel_basis
+from ..codec.mel import MEL_16K, MelConfig
+from ..codec.refinement import MOMENTUM, mel_magnitudes
 
-INVERSION_STEPS = 60
 PHASE_STEPS = 60
-MOMENTUM = 0.9
-SMALLEST = 1e-10
 
 
 def griffin_lim(mel: Tensor, config: MelConfig = MEL_16K, seed: int = 0) -> Tensor:
@@ -30,7 +28,7 @@ def griffin_lim(mel: Tensor, config: MelConfig = MEL_16K, seed: int = 0) -> Tens
     Returns:
         (B, F * hop), aligned with the waveform that the frames came from, in [-1, 1].
     """
-    magnitude = functional.pad(_magnitudes(mel, config), (1, 1), mode="replicate")
+    magnitude = functional.pad(mel_magnitudes(mel.float(), config), (1, 1), mode="replicate")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         waveform = griffinlim(
@@ -47,14 +45,3 @@ def griffin_lim(mel: Tensor, config: MelConfig = MEL_16K, seed: int = 0) -> Tens
         )
     # torchaudio's frame i is centred on sample i * hop, ours half a hop later; one frame was put in front.
     return waveform[:, config.hop // 2 :][:, : mel.shape[2] * config.hop].clamp(-1, 1)
-
-
-def _magnitudes(mel: Tensor, config: MelConfig) -> Tensor:
-    """Spectra that are nowhere negative and whose mel bands are closest in squares; (B, M, F) -> (B, K, F)."""
-    bands = mel.float().exp() if config.log == "ln" else 10 ** mel.float()
-    basis = mel_basis(config).float()
-    wanted, square = basis.T @ bands, basis.T @ basis
-    magnitude = wanted.clamp_min(SMALLEST)
-    for _ in range(INVERSION_STEPS):
-        magnitude = magnitude * wanted / (square @ magnitude).clamp_min(SMALLEST)
-    return magnitude

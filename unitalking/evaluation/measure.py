@@ -15,7 +15,7 @@ from .clips import JudgedClip
 from .full_size.report import FullSizeJudges
 from .identity import face_distance, nearest
 from .judges import Judges, lexicon_entry
-from .patches import patchiness
+from .patches import blotchiness, patchiness
 from .pitch import median_pitch, semitones
 from .sound import SAMPLE_RATE
 from .sync import sync
@@ -102,7 +102,7 @@ def _judge_words(scores: ClipScores, clip: JudgedClip, judges: Judges) -> ClipSc
 
 
 def _judge_picture(scores: ClipScores, clip: JudgedClip, judges: Judges) -> ClipScores:
-    scores = replace(scores, patches=patchiness(clip.frames))
+    scores = replace(scores, patches=patchiness(clip.frames), blotches=blotchiness(clip.frames))
     seen = judges.mouth.track(clip.frames)
     found = sync(seen, judges.openness.track(clip.sound, len(seen), clip.fps))
     if found is not None:

@@ -1,12 +1,19 @@
-"""Whether a picture falls into patches of different colours, as small models make them. F frames, H W pixels."""
+"""Whether a picture falls into patches or blotches of different colours, as small models make them.
+
+F frames, H W pixels.
+"""
 
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 CELL = 16
 NEAR, FAR = 2, 6
+BLOTCH_CELLS = 32
+RED, GREEN, BLUE = 0.299, 0.587, 0.114  # ITU-R BT.601
 
 
 def patchiness(frames: Tensor, cell: int = CELL) -> float:
@@ -28,3 +35,21 @@ def patchiness(frames: Tensor, cell: int = CELL) -> float:
         jump = (across - beside).abs().mean(dim=(1, 2))
         found.append(jump[rows % cell == 0].mean() - jump[rows % cell == cell // 2].mean())
     return float(torch.stack(found).mean())
+
+
+def blotchiness(frames: Tensor, cells: int = BLOTCH_CELLS) -> float:
+    """How much colour, brightness aside, changes from one small cell of a picture to the next, in 255ths.
+
+    The median over all neighbours: most of a clean picture's neighbours lie in one area of one colour, so that edges do
+    not count, however strong; blotches change colour everywhere, however weakly.
+
+    Args:
+        frames: (F, H, W, 3) uint8; the middle one is looked at.
+        cells: along the shorter side.
+    """
+    red, green, blue = rearrange(frames[len(frames) // 2].float(), "h w c -> c h w")
+    brightness = RED * red + GREEN * green + BLUE * blue
+    colour = torch.stack([(blue - brightness) / (2 - 2 * BLUE), (red - brightness) / (2 - 2 * RED)])
+    colour = avg_pool2d(colour, max(1, min(frames.shape[1:3]) // cells))
+    down, right = colour.diff(dim=1).norm(dim=0), colour.diff(dim=2).norm(dim=0)
+    return float(torch.cat([down.flatten(), right.flatten()]).median())

@@ -32,6 +32,7 @@ class ClipScores:
         retrieved: whether the clip's own portrait is the nearest of all portraits.
         attributes: captioned attributes that are not shown, of all that are captioned.
         patches: how much more colours jump across cell borders than within cells, in 255ths.
+        blotches: how much colour changes from cell to cell over most of the picture, in 255ths.
         loudness: LUFS.
         mel: mean absolute difference of the log-mel frames to the clip's original, in natural logarithms.
         heard: the words or phonemes that were heard, for reading.
@@ -51,6 +52,7 @@ class ClipScores:
     retrieved: bool | None = None
     attributes: Errors | None = None
     patches: float | None = None
+    blotches: float | None = None
     loudness: float | None = None
     mel: float | None = None
     sync_c: float | None = None
@@ -95,6 +97,7 @@ COLUMNS = (
     Column("retrieval %", "retrieved", "share"),
     Column("attributes shown %", "attributes", "right"),
     Column("patches /255", "patches", "mean", 2),
+    Column("blotches /255", "blotches", "median", 2),
     Column("loudness LUFS", "loudness", "mean"),
     Column("mel distance", "mel", "mean", 3),
     Column("Sync-C", "sync_c", "mean", 2),

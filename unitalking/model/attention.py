@@ -34,6 +34,11 @@ class Projected(NamedTuple):
     values: Tensor
 
 
+def _rotate(projected: Tensor, heads: int, rope: Rope) -> Tensor:
+    """Rotates every head of queries or keys: (B, T, D) -> (B, T, D)."""
+    return apply_rope(projected.unflatten(-1, (heads, -1)), rope).flatten(2)
+
+
 class SelfAttention(nn.Module):
     """Query, key, value and output projections; RMS norms over the full width, before heads are split (Wan2.2)."""
 
@@ -47,15 +52,30 @@ class SelfAttention(nn.Module):
 
     def project(self, tokens: Tensor, rope: Rope) -> Projected:
         """Rotated queries and keys, and values, of the normalised and modulated stream (B, T, D)."""
-        queries = apply_rope(self.norm_q(self.q(tokens)).unflatten(-1, (self.heads, -1)), rope)
-        keys = apply_rope(self.norm_k(self.k(tokens)).unflatten(-1, (self.heads, -1)), rope)
-        return Projected(queries.flatten(2), keys.flatten(2), self.v(tokens))
+        queries = _rotate(self.norm_q(self.q(tokens)), self.heads, rope)
+        keys = _rotate(self.norm_k(self.k(tokens)), self.heads, rope)
+        return Projected(queries, keys, self.v(tokens))
+
+
+class OtherStream(NamedTuple):
+    """What a stream sees of the other in `cross` fusion.
+
+    Attributes:
+        tokens: of the other stream after its self-attention, before its cross-attention, (B, T', D).
+        rope: rotation of the other stream's tokens.
+        own_rope: rotation of the tokens that attend.
+    """
+
+    tokens: Tensor
+    rope: Rope
+    own_rope: Rope
 
 
 class CrossAttention(nn.Module):
-    """Attention to the text, plus, where the model has it, to the voice reference with its own keys and values.
+    """Attention to the text, and where the model has them to the voice reference and to the other stream.
 
-    Both results come from the same queries and are summed before the one output projection (UniTalking Sec. 3).
+    Each has keys and values of its own. All results come from the same queries and are summed before the one output
+    projection (UniTalking Sec. 3 for the voice; Ovi for the other stream, the only one with rotations).
     """
 
     def __init__(self, config: UniTalkingConfig, operations: Any, *, has_reference: bool, **factory: Any) -> None:
@@ -70,6 +90,11 @@ class CrossAttention(nn.Module):
             self.k_reference = operations.Linear(config.dim, config.dim, **factory)
             self.v_reference = operations.Linear(config.dim, config.dim, **factory)
             self.norm_k_reference = operations.RMSNorm(config.dim, eps=config.eps, **factory)
+        if config.fusion == "cross":
+            self.pre_attn_norm_fusion = operations.LayerNorm(config.dim, eps=config.eps, **factory)
+            self.k_fusion = operations.Linear(config.dim, config.dim, **factory)
+            self.v_fusion = operations.Linear(config.dim, config.dim, **factory)
+            self.norm_k_fusion = operations.RMSNorm(config.dim, eps=config.eps, **factory)
 
     def project_conditions(self, text: Tensor, repeats: int, reference: Tensor | None) -> CrossKeys:
         """Keys and values of the text and the reference.
@@ -87,15 +112,27 @@ class CrossAttention(nn.Module):
         return CrossKeys(keys, values, self.norm_k_reference(self.k_reference(reference)), self.v_reference(reference))
 
     def forward(
-        self, tokens: Tensor, keys: CrossKeys, voice_present: Tensor | None, attention: AttentionFunction
+        self,
+        tokens: Tensor,
+        keys: CrossKeys,
+        voice_present: Tensor | None,
+        attention: AttentionFunction,
+        other: OtherStream | None = None,
     ) -> Tensor:
-        """What the conditions add to the stream: tokens (B, T, D) -> (B, T, D); voice_present (B, 1, 1)."""
+        """What the conditions, and the other stream, add: tokens (B, T, D) -> (B, T, D); voice_present (B, 1, 1)."""
         queries = self.norm_q(self.q(tokens))
         attended = attention(queries, keys.text_keys, keys.text_values, self.heads)
         if keys.reference_keys is not None:
             voice = attention(queries, keys.reference_keys, keys.reference_values, self.heads)
             attended = torch.addcmul(attended, voice, voice_present.to(voice.dtype))
+        if other is not None:
+            attended = attended + self._attend_to(other, queries, attention)
         return self.o(attended)
+
+    def _attend_to(self, other: OtherStream, queries: Tensor, attention: AttentionFunction) -> Tensor:
+        tokens = self.pre_attn_norm_fusion(other.tokens)
+        keys = _rotate(self.norm_k_fusion(self.k_fusion(tokens)), self.heads, other.rope)
+        return attention(_rotate(queries, self.heads, other.own_rope), keys, self.v_fusion(tokens), self.heads)
 
 
 def joint_attention(

@@ -1,4 +1,4 @@
-"""One transformer block of one stream, in the two halves that joint attention stands between."""
+"""One transformer block of one stream, in the pieces between which the streams meet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..config import UniTalkingConfig
 from ..types import Conditions, CrossKeys, Rope
-from .attention import AttentionFunction, CrossAttention, Projected, SelfAttention, joint_attention
+from .attention import AttentionFunction, CrossAttention, OtherStream, Projected, SelfAttention, joint_attention
 from .modulation import Modulation, add_gated, modulate, modulation_table
 
 
@@ -53,24 +53,28 @@ class StreamBlock(nn.Module):
         return Modulation(*vectors[:3]), Modulation(*vectors[3:])
 
     def attention_inputs(self, state: StreamState, modulation: Modulation) -> Projected:
-        """First half: queries, keys and values for the (joint) self-attention."""
+        """Queries, keys and values for the (joint) self-attention."""
         tokens = modulate(self.norm1(state.tokens), modulation.shift, modulation.scale, state.lengths)
         return self.self_attn.project(tokens, state.rope)
+
+    def add_attended(self, state: StreamState, attended: Tensor, modulation: Modulation) -> StreamState:
+        """Residual of self-attention: attended (B, T, D)."""
+        tokens = add_gated(state.tokens, self.self_attn.o(attended), modulation.gate, state.lengths)
+        return state._replace(tokens=tokens)
 
     def finish(
         self,
         state: StreamState,
-        attended: Tensor,
-        attention_modulation: Modulation,
-        ffn_modulation: Modulation,
+        modulation: Modulation,
         keys: CrossKeys,
         attention: AttentionFunction,
+        other: OtherStream | None,
     ) -> Tensor:
-        """Second half: residual of self-attention, cross-attention, FFN; (B, T, D)."""
-        tokens = add_gated(state.tokens, self.self_attn.o(attended), attention_modulation.gate, state.lengths)
-        tokens = tokens + self.cross_attn(self.norm3(tokens), keys, state.conditions.voice_present, attention)
-        hidden = modulate(self.norm2(tokens), ffn_modulation.shift, ffn_modulation.scale, state.lengths)
-        return add_gated(tokens, self.ffn(hidden), ffn_modulation.gate, state.lengths)
+        """Cross-attention and FFN of a stream after its self-attention; (B, T, D)."""
+        crossed = self.cross_attn(self.norm3(state.tokens), keys, state.conditions.voice_present, attention, other)
+        tokens = state.tokens + crossed
+        hidden = modulate(self.norm2(tokens), modulation.shift, modulation.scale, state.lengths)
+        return add_gated(tokens, self.ffn(hidden), modulation.gate, state.lengths)
 
     def cross_keys(self, conditions: Conditions, index: int) -> CrossKeys:
         """This block's keys and values of the conditions: the kept ones, or computed here."""
@@ -85,14 +89,14 @@ def run_blocks(
     index: int,
     attention: AttentionFunction,
     *,
-    joint: bool,
+    fusion: str | None,
     video_sees_audio: bool,
 ) -> tuple[Tensor, ...]:
     """Block number `index` of the streams that are present; returns their tokens, (B, T, D) each.
 
     Args:
         blocks, states: of video and audio in this order, or of the one stream there is.
-        joint: whether the streams share one softmax in this block.
+        fusion: how the streams meet in this block, "joint" or "cross"; None: they do not.
         video_sees_audio: off for TV2A.
     """
     modulations = [block.modulations(state.level) for block, state in zip(blocks, states, strict=True)]
@@ -101,12 +105,24 @@ def run_blocks(
         for block, state, modulation in zip(blocks, states, modulations, strict=True)
     ]
     heads = blocks[0].self_attn.heads
-    if joint and len(projected) == 2:
+    together = len(blocks) == 2
+    if together and fusion == "joint":
         attended = joint_attention(*projected, heads, attention, video_sees_audio=video_sees_audio)
     else:
         attended = tuple(attention(*stream, heads) for stream in projected)
     del projected
-    return tuple(
-        block.finish(state, result, *modulation, block.cross_keys(state.conditions, index), attention)
+    states = tuple(
+        block.add_attended(state, result, modulation[0])
         for block, state, result, modulation in zip(blocks, states, attended, modulations, strict=True)
     )
+    others = _others(*states, video_sees_audio) if together and fusion == "cross" else [None] * len(blocks)
+    return tuple(
+        block.finish(state, modulation[1], block.cross_keys(state.conditions, index), attention, other)
+        for block, state, modulation, other in zip(blocks, states, modulations, others, strict=True)
+    )
+
+
+def _others(video: StreamState, audio: StreamState, video_sees_audio: bool) -> tuple[OtherStream | None, OtherStream]:
+    """What video and audio see of each other in `cross` fusion."""
+    seen = OtherStream(audio.tokens, audio.rope, video.rope) if video_sees_audio else None
+    return seen, OtherStream(video.tokens, video.rope, audio.rope)

@@ -1,6 +1,7 @@
 """One stream: how its latent becomes tokens, its blocks, and how its tokens become a velocity.
 
-The video stream is Wan2.2-TI2V-5B under its own names; the audio stream is the same class with a linear stem.
+The video stream is Wan2.2-TI2V-5B under its own names; the audio stream is the same class with a linear stem, or with
+Ovi's convolutions.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from ..config import UniTalkingConfig
 from ..types import Conditions, StreamInput
 from .block import StreamBlock, StreamState
 from .modulation import modulate, modulation_table, timestep_sinusoid
+
+STEM_KERNEL = 7
+STEM_MULTIPLE = 256
 
 
 class Head(nn.Module):
@@ -61,12 +65,36 @@ class ExtraPositions(nn.Module):
         return added
 
 
+class GatedConvolutions(nn.Module):
+    """w2(SiLU(w1 x) * w3 x), a feed-forward layer of which each token sees six neighbours on either side (Ovi)."""
+
+    def __init__(self, dim: int, operations: Any, **factory: Any) -> None:
+        super().__init__()
+        hidden = -(-(8 * dim // 3) // STEM_MULTIPLE) * STEM_MULTIPLE
+        options = {"kernel_size": STEM_KERNEL, "padding": STEM_KERNEL // 2, "bias": False, **factory}
+        self.w1 = operations.Conv1d(dim, hidden, **options)
+        self.w2 = operations.Conv1d(hidden, dim, **options)
+        self.w3 = operations.Conv1d(dim, hidden, **options)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, D, L) -> (B, D, L)."""
+        return self.w2(F.silu(self.w1(tokens)) * self.w3(tokens))
+
+
+class ConvStem(nn.Sequential):
+    """Audio latents -> tokens, channels first: (B, C, L) -> (B, D, L) (Ovi)."""
+
+    def __init__(self, channels: int, dim: int, operations: Any, **factory: Any) -> None:
+        first = operations.Conv1d(channels, dim, kernel_size=STEM_KERNEL, padding=STEM_KERNEL // 2, **factory)
+        super().__init__(first, nn.SiLU(), GatedConvolutions(dim, operations, **factory))
+
+
 class Stream(nn.Module):
     """Stem, condition embeddings, blocks and head of one modality.
 
     Args:
         config: sizes that both streams share.
-        operations: namespace of Linear, Conv3d, LayerNorm, RMSNorm and Embedding (`torch.nn` or the host's).
+        operations: namespace of Linear, Conv1d, Conv3d, LayerNorm, RMSNorm and Embedding (`torch.nn` or the host's).
         channels: (in, out) of its latent.
         patch_size: (time, height, width) cells of a video token, None for an audio latent of rank 3.
         has_reference: whether its cross-attention takes the voice reference.
@@ -84,14 +112,17 @@ class Stream(nn.Module):
     ) -> None:
         super().__init__()
         self.patch_size = patch_size
+        self.has_linear_stem = patch_size is None and config.audio_stem == "linear"
         self.text_len, self.freq_dim = config.text_len, config.freq_dim
         dim, linear = config.dim, operations.Linear
         if patch_size:
             self.patch_embedding = operations.Conv3d(
                 channels[0], dim, kernel_size=patch_size, stride=patch_size, **factory
             )
-        else:
+        elif self.has_linear_stem:
             self.patch_embedding = linear(channels[0], dim, **factory)
+        else:
+            self.patch_embedding = ConvStem(channels[0], dim, operations, **factory)
         self.text_embedding = nn.Sequential(
             linear(config.text_dim, dim, **factory), nn.GELU(approximate="tanh"), linear(dim, dim, **factory)
         )
@@ -109,9 +140,9 @@ class Stream(nn.Module):
 
     def embed(self, latent: Tensor) -> Tensor:
         """Latent -> tokens: (B, C, F, H, W) or (B, C, L) -> (B, T, D), time slowest, width fastest."""
-        if self.patch_size:
-            return self.patch_embedding(latent).flatten(2).transpose(1, 2)
-        return self.patch_embedding(latent.transpose(1, 2))
+        if self.has_linear_stem:
+            return self.patch_embedding(latent.transpose(1, 2))
+        return self.patch_embedding(latent).flatten(2).transpose(1, 2)
 
     def begin(self, inputs: StreamInput) -> tuple[StreamState, Tensor]:
         """Tokens and modulation vectors at the first block, and the level (B, R, D) that the head takes."""

@@ -1,8 +1,9 @@
-"""UniTalking: two identical streams, video and audio, that share one self-attention in every block.
+"""UniTalking: two identical streams, video and audio, that meet in every block.
 
-The forward follows the paper's figure (UniTalking Sec. 3): embed, blocks with joint attention, head. What does not
-depend on the step (text and reference projections, rotations) is computed by `encode_conditions` and `positions`,
-kept by the caller and passed in.
+They share one self-attention (UniTalking) or attend to each other in their cross-attention (Ovi). The forward follows
+the paper's figure (UniTalking Sec. 3): embed, blocks in which the streams meet, head. What does not depend on the step
+(text and reference projections, rotations) is computed by `encode_conditions`, `video_layout` and `audio_layout`, kept
+by the caller and passed in.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ class UniTalking(nn.Module):
 
     Args:
         config: sizes and rates.
-        operations: namespace of Linear, Conv3d, LayerNorm, RMSNorm and Embedding: `torch.nn`, or the host's, which
-            cast and dequantise weights.
+        operations: namespace of Linear, Conv1d, Conv3d, LayerNorm, RMSNorm and Embedding: `torch.nn`, or the host's,
+            which cast and dequantise weights.
         device, dtype: of the weights.
     """
 
@@ -60,14 +61,16 @@ class UniTalking(nn.Module):
             has_reference="video" in voice,
             **factory,
         )
-        self.audio = Stream(
-            config,
-            operations,
-            channels=(config.audio_channels, config.audio_channels),
-            patch_size=None,
-            has_reference="audio" in voice,
-            **factory,
-        )
+        self.audio = None
+        if config.audio_channels:
+            self.audio = Stream(
+                config,
+                operations,
+                channels=(config.audio_channels, config.audio_channels),
+                patch_size=None,
+                has_reference="audio" in voice,
+                **factory,
+            )
 
     def forward(
         self,
@@ -101,8 +104,8 @@ class UniTalking(nn.Module):
 
             def block(tokens: Tokens, index: int = index, blocks: tuple[nn.Module, ...] = blocks) -> Tokens:
                 now = tuple(state._replace(tokens=part) for state, part in zip(states, tokens, strict=True))
-                joint = self.config.is_joint(index)
-                return run_blocks(blocks, now, index, attention, joint=joint, video_sees_audio=video_sees_audio)
+                fusion = self.config.fusion if self.config.is_joint(index) else None
+                return run_blocks(blocks, now, index, attention, fusion=fusion, video_sees_audio=video_sees_audio)
 
             tokens = run_block(index, block, tokens)
 

@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("out", type=Path, metavar="OUT", help="folder that gets the shards")
     result.add_argument("--clips", type=int, required=True, help="how many clips")
     result.add_argument("--split", choices=SPLITS, default=default.split, help="other words, voices and faces each")
-    result.add_argument("--vocabulary", choices=KINDS, default=default.vocabulary, help="which words are spoken")
+    kinds = f"which words are spoken: {', '.join(KINDS)}, or several joined by +"
+    result.add_argument("--vocabulary", default=default.vocabulary, help=kinds)
     result.add_argument("--seed", type=int, default=default.seed, help="of everything that is random")
     result.add_argument("--size", type=int, default=default.size, help="side of the pictures, a multiple of 32")
     result.add_argument("--shortest", type=float, default=default.shortest_s, help="seconds, at least 1")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 from .draws import draw
-from .look import Look
+from .look import BEARDS, Look
+from .palette import HAIR, PAINT, SKIN
 from .voices import PITCHES, Voice
 
 # How often a caption mentions each thing, where there is one to mention.
@@ -37,6 +38,7 @@ _CLOTHES = {
     "turtleneck": ("turtleneck", "turtleneck sweater"),
     "hoodie": ("hoodie", "hooded sweater"),
 }
+_PATTERNS = {"striped": "stripes", "dotted": "dots"}
 _SCENES = {
     "plain": ("a {color} background", "a plain {color} background"),
     "gradient": ("a {color} background", "a soft {color} background"),
@@ -45,6 +47,22 @@ _SCENES = {
     "hills": ("green hills", "hills and a {color} sky"),
     "shelf": ("book shelves on a {color} wall", "shelves with books and a {color} wall"),
     "curtain": ("a {color} curtain",),
+}
+# Everything that a caption can say, by the keys of `attributes`.
+VALUES: dict[str, tuple[str, ...]] = {
+    "gender": ("man", "woman"),
+    "age": ("young", "old"),
+    "hair": tuple(_HAIR),
+    "hair_color": tuple(HAIR),
+    "skin": tuple(SKIN),
+    "beard": tuple(beard for beard in BEARDS if beard != "none"),
+    "glasses": tuple(_GLASSES),
+    "shirt": tuple(PAINT),
+    "collar": tuple(_CLOTHES),
+    "accent": tuple(PAINT),
+    "pattern": tuple(_PATTERNS),
+    "background": tuple(PAINT),
+    "scene": tuple(_SCENES),
 }
 
 
@@ -144,7 +162,7 @@ def _clothes(generator: random.Random, said: dict[str, str]) -> str:
     kind = generator.choice(_CLOTHES[said["collar"]]).format(accent=said.get("accent"))
     color = said["shirt"]
     if "pattern" in said:
-        thing = {"striped": "stripes", "dotted": "dots"}[said["pattern"]]
+        thing = _PATTERNS[said["pattern"]]
         link = "and" if " with " in kind else "with"
         return _article(f"a {color} {kind} {link} {said['accent']} {thing}")
     return _article(f"a {color} {kind}")

@@ -42,7 +42,8 @@ class SyntheticConfig:
         sample_rate: of the sound, in Hz.
         shortest_s, longest_s: bounds of a clip's length.
         vocabulary: "open" (all words that training may see), "common" (the 1,000 most usual), "made_up" (words that
-            nobody says), or, only in the held-out split, "unseen" (words that training never speaks).
+            nobody says), or, only in the held-out split, "unseen" (words that training never speaks). Several joined
+            by "+": every clip's is drawn.
     """
 
     clips: int
@@ -58,9 +59,12 @@ class SyntheticConfig:
     def __post_init__(self) -> None:
         if self.split not in sentences.SPLITS:
             raise ValueError(f"split: got {self.split!r}, expected one of {', '.join(sentences.SPLITS)}.")
-        if self.vocabulary not in vocabulary.KINDS:
-            raise ValueError(f"vocabulary: got {self.vocabulary!r}, expected one of {', '.join(vocabulary.KINDS)}.")
-        if self.vocabulary == "unseen" and self.split == "train":
+        if not set(self.vocabularies) <= set(vocabulary.KINDS):
+            raise ValueError(
+                f"vocabulary: got {self.vocabulary!r}, expected one of {', '.join(vocabulary.KINDS)}, or several "
+                'joined by "+".'
+            )
+        if "unseen" in self.vocabularies and self.split == "train":
             raise ValueError('vocabulary: "unseen" words are only spoken in the split "held_out", got "train".')
         if self.size < SIDE_MULTIPLE or self.size % SIDE_MULTIPLE:
             raise ValueError(f"size: got {self.size}, expected a positive multiple of {SIDE_MULTIPLE} pixels.")
@@ -75,6 +79,11 @@ class SyntheticConfig:
                 f"shortest_s, longest_s: got {self.shortest_s} and {self.longest_s}, expected at least 1 s, and "
                 "half a second between them."
             )
+
+    @property
+    def vocabularies(self) -> tuple[str, ...]:
+        """The kinds that `vocabulary` names."""
+        return tuple(self.vocabulary.split("+"))
 
 
 @dataclass(frozen=True)
@@ -208,10 +217,12 @@ class SyntheticClips:
         config = self.config
         generator = draw("clip", config.seed, config.split, config.vocabulary, index)
         voice = generator.choice(self._voices[generator.choice(("man", "woman"))])
+        kinds = config.vocabularies
+        kind = generator.choice(kinds) if len(kinds) > 1 else kinds[0]
         while True:
             wanted_s = between(generator, config.shortest_s, config.longest_s)
             length = max(1, round((wanted_s - 0.4) / WORD_SHARE_S))
-            text = sentences.sentence(generator, config.vocabulary, config.split, length)
+            text = sentences.sentence(generator, kind, config.split, length)
             lead_s = between(generator, LEAD_S - LEAD_SPREAD_S, LEAD_S + LEAD_SPREAD_S)
             tail_s = between(generator, *TAIL_LIMITS_S)
             if speech_duration_s(text) * RATE_WPM / voice.rate > 1.4 * config.longest_s:

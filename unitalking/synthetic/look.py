@@ -25,7 +25,7 @@ _STYLES = {
         **{"afro": 1.5, "short": 1, "head scarf": 1.5},
     },
 }
-_BEARDS = {"none": 6, "stubble": 1.5, "moustache": 1, "goatee": 1, "full beard": 2.5}
+BEARDS = {"none": 6, "stubble": 1.5, "moustache": 1, "goatee": 1, "full beard": 2.5}
 _GLASSES = {"none": 6, "round": 1.3, "square": 1.3, "sunglasses on the head": 0.2}
 _COLLARS = {
     "man": {"crew": 3, "v": 2, "shirt": 2, "suit": 1.5, "turtleneck": 1, "hoodie": 1.5},
@@ -160,7 +160,7 @@ def look_of(identity: int) -> Look:
         background=background,
         accent=accent,
         hair=hair,
-        beard="none" if gender == "woman" or age == "young" else _weighted(generator, _BEARDS),
+        beard="none" if gender == "woman" or age == "young" else _weighted(generator, BEARDS),
         glasses=_weighted(generator, _GLASSES),
         collar="crew" if hair == "head scarf" else _weighted(generator, _COLLARS[gender]),
         pattern=_weighted(generator, _PATTERNS),

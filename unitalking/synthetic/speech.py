@@ -65,10 +65,20 @@ def utterance(text: str, voice: Voice) -> Utterance:
     )
 
 
-def pronounced(text: str, voice: Voice) -> tuple[str, ...]:
-    """The phonemes of a text in order, espeak's symbols without stress marks and pauses."""
-    symbols = (_symbol(mark) for _, mark in utterance(text, voice).phonemes)
-    return tuple(symbol for symbol in symbols if symbol not in ("", PAUSE))
+def pronounced(text: str, voice: Voice) -> tuple[tuple[str, float, float], ...]:
+    """The phonemes of a text in order: espeak's symbol without stress marks, and its begin and end in seconds.
+
+    Pauses are left out; the first phoneme begins at 0.
+    """
+    said = utterance(text, voice)
+    start, end = _bounds(said)
+    marks = [(sample, symbol) for sample, mark in said.phonemes if (symbol := _symbol(mark)) and sample >= start]
+    stops = [min(sample, end) for sample, _ in marks[1:]] + [end]
+    return tuple(
+        (symbol, (sample - start) / SAMPLE_RATE, (stop - start) / SAMPLE_RATE)
+        for (sample, symbol), stop in zip(marks, stops, strict=True)
+        if symbol != PAUSE
+    )
 
 
 def spoken_s(text: str, voice: Voice) -> float:

@@ -10,6 +10,7 @@ import argparse
 import logging
 import sys
 
+from .processes import leave_processes
 from .recipe import load_recipe
 from .settings import TrainingError
 
@@ -30,6 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted; the same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
+    finally:
+        leave_processes()
     return 0
 
 

@@ -15,6 +15,7 @@ from ..flow import shift_sigma
 from ..tasks import TASKS, Task
 from .settings import require
 
+Layout = tuple[bool, bool, bool]
 GOLDEN = 0.6180339887498949
 AUDIO_SIGMA = ("same", "own", "leads")
 SIGMA_KINDS = ("uniform", "logit_normal")
@@ -38,15 +39,18 @@ class TaskShare:
     Attributes:
         weight: relative to the other tasks'.
         reference: how often its samples are given a voice; None: always where the task is about one, else never.
+        latent_frames: only the first so many of a clip's, 1 for its first picture; 0: all. For pictures alone (t2v).
     """
 
     weight: float = 0.0
     reference: float | None = None
+    latent_frames: int = 0
 
     def __post_init__(self) -> None:
         require(self.weight >= 0, "tasks: weight", self.weight, "at least 0")
         given = 0.0 if self.reference is None else self.reference
         require(0 <= given <= 1, "tasks: reference", self.reference, "a share of the samples, 0 to 1")
+        require(self.latent_frames >= 0, "tasks: latent_frames", self.latent_frames, "at least 0")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class TaskMix:
 
     def __post_init__(self) -> None:
         require(bool(self.active()), "tasks", "no task with a weight", "at least one")
+        cut = [each.name for each in fields(self) if getattr(self, each.name).latent_frames and each.name != "t2v"]
+        require(not cut, "tasks: latent_frames", cut, "for t2v only: the sound of a first picture is none")
 
     def active(self) -> dict[str, TaskShare]:
         """The tasks that are trained."""

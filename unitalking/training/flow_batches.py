@@ -6,6 +6,7 @@ N bytes of text.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,9 +19,10 @@ from torch.nn.utils.rnn import pad_sequence
 from ..codec.text_encoder import PAD_ID, expected_times, tokenize
 from ..config import UniTalkingConfig
 from ..latents import LatentStatistics
+from ..prompt import silent_prompt
 from ..tasks import TASKS, Rows, Task, factor_runs, held_tokens
 from ..voice import fill_reference
-from .draws import DropSettings, SigmaSettings, SpanSettings, TaskMix, generator, uniform
+from .draws import DropSettings, Layout, SigmaSettings, SpanSettings, TaskMix, generator, uniform
 from .plan import Plan
 from .settings import TrainingError
 from .shards import CachedClip, Shards
@@ -45,11 +47,12 @@ class StreamBatch(NamedTuple):
 
 
 class TextBatch(NamedTuple):
-    """What is said and seen: bytes and their expected times (B, N) for a text encoder that trains along, or its cached
-    output (B, rows, text_dim)."""
+    """What is said and seen: bytes, their expected times (B, N), and when the speech of the recording begins and ends
+    (B, 2) for the text encoder of a bundle, or the cached output of another (B, rows, text_dim)."""
 
     ids: Tensor | None = None
     times: Tensor | None = None
+    spoken: Tensor | None = None
     context: Tensor | None = None
 
 
@@ -124,19 +127,15 @@ class FlowBatches:
         self.shards, self.config, self.statistics = shards, config, statistics
         self.draws, self.samples, self.seed = draws, samples, seed
         table = shards.table
-        usable = self._usable()
-        self.positions = np.flatnonzero(usable)
-        sizes = np.stack([table.latent_frames, table.height, table.width, table.audio_latents], axis=1)
-        if not any(has_picture for has_picture, *_ in self._layouts()):
-            sizes = sizes[:, 3:]  # lengths of the sound alone
-        texts = table.members[:, 1, 1]  # bytes of the texts
-        self.plan = Plan(sizes[self.positions], texts[self.positions], samples, seed)
+        self._check_texts()
+        self.plans = {TASKS[name].layout: self._plan(TASKS[name].layout) for name in draws.tasks.active()}
         self.of_speaker = _by_speaker(table.speaker, table.audio_latents > 0)
 
     def batch(self, index: int, rank: int, ranks: int) -> FlowBatch:
         """The share of process `rank` of `ranks` in micro-batch `index`."""
         tasks = self.draws.tasks.tasks_of(index, self.samples, self.seed)
-        positions = self.positions[self.plan.clips(index)]
+        usable, plan = self.plans[tasks[0].layout]
+        positions = usable[plan.clips(index)]
         mine = range(rank * self.samples // ranks, (rank + 1) * self.samples // ranks)
         samples = [self._sample(index, place, int(positions[place]), tasks[place]) for place in mine]
         has_picture, has_sound, _ = tasks[0].layout
@@ -158,7 +157,9 @@ class FlowBatches:
         kept = draws.drop.draw(random)
         wants_voice = draws.tasks.gives_reference(task, random)
         reference = self._reference(clip, position, random)
-        data = [part if used else None for part, used in zip((clip.video, clip.audio), task.layout[:2], strict=True)]
+        shown = getattr(draws.tasks, task.name).latent_frames or None
+        video = None if clip.video is None else clip.video[:, :shown]
+        data = [part if used else None for part, used in zip((video, clip.audio), task.layout[:2], strict=True)]
         frames, latents = (0 if part is None else part.shape[1] for part in data)
         spans = draws.spans.draw(random, frames)
         return _Sample(
@@ -168,9 +169,14 @@ class FlowBatches:
             data=tuple(data),
             noise=tuple(None if part is None else torch.randn(part.shape, generator=random) for part in data),
             sigma=sigma,
-            prompt=clip.prompt if kept.text else "",
+            prompt=self._prompt(clip, shown) if kept.text else "",
             reference=reference if wants_voice and kept.reference else None,
         )
+
+    def _prompt(self, clip: CachedClip, shown: int | None) -> str:
+        """What is said and seen; of a cut clip only what is seen, where texts are encoded here."""
+        cut = shown is not None and self.config.text_encoder is not None
+        return silent_prompt(clip.scene, self.config.prompt_style) if cut else clip.prompt
 
     def _reference(self, clip: CachedClip, position: int, random: torch.Generator) -> Tensor | None:
         """Latents of another recording of the same voice: one given with the clip, else another clip of the speaker."""
@@ -204,7 +210,9 @@ class FlowBatches:
         ids = [torch.tensor(tokenize(sample.prompt, longest)[0]) for sample in samples]
         times = [torch.tensor(expected_times(sample.prompt, longest)) for sample in samples]
         return TextBatch(
-            ids=pad_sequence(ids, batch_first=True, padding_value=PAD_ID), times=pad_sequence(times, batch_first=True)
+            ids=pad_sequence(ids, batch_first=True, padding_value=PAD_ID),
+            times=pad_sequence(times, batch_first=True),
+            spoken=torch.tensor([sample.clip.spoken or (math.nan, math.nan) for sample in samples]),
         )
 
     def _voice(self, samples: Sequence[_Sample]) -> dict[str, Tensor | None]:
@@ -220,28 +228,33 @@ class FlowBatches:
         present = torch.tensor([float(sample.reference is not None) for sample in samples])
         return {"reference": torch.stack(rows), "voice_present": present}
 
-    def _layouts(self) -> list[tuple[bool, bool, bool]]:
-        return [TASKS[name].layout for name in self.draws.tasks.active()]
-
-    def _usable(self) -> np.ndarray:
-        """Which clips all tasks can use.
+    def _check_texts(self) -> None:
+        """Refuses a data set without what the model reads.
 
         Raises:
-            TrainingError: the data set's latents or texts are not what the model takes.
+            TrainingError: no text embeddings, and no text encoder.
         """
-        table, config, info = self.shards.table, self.config, self.shards.info
-        if config.text_encoder is None and info.text_encoder is None:
+        if self.config.text_encoder is None and self.shards.info.text_encoder is None:
             raise TrainingError(
                 f"{self.shards.folder} has no cached text embeddings and the model no text encoder of its own: make "
                 "the data set with --text-encoder."
             )
-        layouts = self._layouts()
-        usable = np.ones(len(self.shards), dtype=bool)
-        if any(has_picture for has_picture, *_ in layouts):
-            usable &= table.latent_frames > 0
-        if any(has_sound for _, has_sound, _ in layouts):
-            usable &= table.audio_latents > 0
-        return usable
+
+    def _plan(self, layout: Layout) -> tuple[np.ndarray, Plan]:
+        """The clips that have what tasks of this layout need, and their order: of one size and length together.
+
+        Raises:
+            TrainingError: there is none.
+        """
+        has_picture, has_sound, _ = layout
+        table, shown = self.shards.table, 0 if has_sound else self.draws.tasks.t2v.latent_frames
+        frames = table.latent_frames.clip(max=shown) if shown else table.latent_frames
+        columns = [frames, table.height, table.width] if has_picture else []
+        columns += [table.audio_latents] if has_sound else []
+        sizes = np.stack(columns, axis=1)
+        usable = np.flatnonzero((sizes > 0).all(axis=1))
+        texts = table.members[:, 1, 1]  # bytes of the texts
+        return usable, Plan(sizes[usable], texts[usable], self.samples, self.seed)
 
 
 def _by_speaker(speakers: np.ndarray, has_sound: np.ndarray) -> dict[int, np.ndarray]:

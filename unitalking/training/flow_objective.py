@@ -61,6 +61,7 @@ class ObjectiveSettings:
     Attributes:
         video_weight, audio_weight: of the two streams' losses in the sum.
         region: a part of the picture that counts more; None: all alike.
+        text_encoder_rate: learning rate of a bundle's text encoder, as a share of the others'; 0: it stays as it is.
         checkpointing: compute every block again in the backward pass instead of keeping what it needs.
         attention: "torch", PyTorch's fused one, or "plain", faster on a CPU for a few hundred tokens.
     """
@@ -68,11 +69,12 @@ class ObjectiveSettings:
     video_weight: float = 1.0
     audio_weight: float = 1.0
     region: Region | None = None
+    text_encoder_rate: float = 1.0
     checkpointing: bool = False
     attention: str = "torch"
 
     def __post_init__(self) -> None:
-        for name in ("video_weight", "audio_weight"):
+        for name in ("video_weight", "audio_weight", "text_encoder_rate"):
             require(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "at least 0")
         require(self.attention in ATTENTIONS, "objective.attention", self.attention, " or ".join(ATTENTIONS))
 
@@ -114,10 +116,12 @@ class FlowObjective(Objective):
                 del stream.blocks
                 stream.blocks = blocks  # the forward finds them, FSDP does not
         self.network, self.text_encoder, self.settings = network, text_encoder, settings
+        if text_encoder is not None and not settings.text_encoder_rate:
+            text_encoder.requires_grad_(False)
 
-    def is_matrix(self, name: str, parameter: nn.Parameter) -> bool:
-        """Matrices of the streams' blocks and of the text encoder's layers."""
-        return super().is_matrix(name, parameter) or (parameter.ndim == 2 and ".layers." in name)
+    def rate(self, name: str) -> float:
+        """What has learnt to pronounce moves slowly, or not at all."""
+        return self.settings.text_encoder_rate if name.startswith("text_encoder.") else 1.0
 
     def forward(self, batch: FlowBatch, party: str = "model") -> Losses:
         """Losses of a batch, (B,): `total`, and `video` and `audio` before they are weighed."""
@@ -148,7 +152,7 @@ class FlowObjective(Objective):
         )
 
     def _context(self, text: TextBatch) -> Tensor:
-        return text.context if self.text_encoder is None else self.text_encoder(text.ids, text.times)
+        return text.context if self.text_encoder is None else self.text_encoder(text.ids, text.times, text.spoken)
 
     def _input(self, stream: StreamBatch | None, conditions: Conditions | None, layout: Callable) -> StreamInput | None:
         if stream is None:

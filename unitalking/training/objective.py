@@ -54,6 +54,10 @@ class Objective(nn.Module):
         """Whether Muon may move a parameter: matrices inside blocks, not stems, heads and embeddings."""
         return parameter.ndim == 2 and ".blocks." in name and "modulation" not in name
 
+    def rate(self, name: str) -> float:
+        """Learning rate of a parameter, as a share of the recipe's."""
+        return 1.0
+
     def forward(self, batch: Any, party: str) -> Losses:
         """Losses of one micro-batch for one party."""
         raise NotImplementedError

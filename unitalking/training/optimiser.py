@@ -36,11 +36,13 @@ def build_optimisers(objective: Objective, party: str, settings: OptimiserSettin
         dtype = DTYPES[fastest_precision(values[0].device.type == "cpu")]
         found.append(Muon(values, lr=settings.matrix_lr, weight_decay=settings.weight_decay, dtype=dtype))
     if rest:
+        kinds: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        for name, value in rest:
+            kinds.setdefault((value.ndim < 2, objective.rate(name)), []).append(value)
         groups = [
-            {"params": [value for _, value in rest if value.ndim >= 2], "weight_decay": settings.weight_decay},
-            {"params": [value for _, value in rest if value.ndim < 2], "weight_decay": 0.0},
+            {"params": values, "weight_decay": 0.0 if is_vector else settings.weight_decay, "lr": settings.lr * rate}
+            for (is_vector, rate), values in sorted(kinds.items(), key=lambda kind: kind[0])
         ]
-        groups = [group for group in groups if group["params"]]
         found.append(torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, foreach=True))
     for optimiser in found:
         for group in optimiser.param_groups:

@@ -77,7 +77,7 @@ def load_part(path: Path, part: str, config_class: type[Config]) -> tuple[Config
     if part == "vocoder":
         given = given["vocoder"]
     elif part == "audio_vae":
-        given = {name: value for name, value in given.items() if name != "vocoder"}
+        given = {name: value for name, value in given.items() if name not in ("vocoder", "refine_steps")}
     own = {name.removeprefix(prefix): value.float() for name, value in found.items() if name.startswith(prefix)}
     return from_mapping(config_class, given, str(path)), own
 

@@ -41,6 +41,13 @@ def make_accelerator(settings: TrainerSettings, handlers: Sequence[Any] = ()) ->
     return accelerator
 
 
+def leave_processes() -> None:
+    """Ends what holds the processes together, as PyTorch asks for: its threads may outlive the interpreter otherwise,
+    which now and then ended a finished run by SIGABRT."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def fastest_precision(cpu: bool) -> str:
     """ "bf16" where the processor, or else the accelerator, has instructions for it; otherwise "fp32"."""
     if cpu:

@@ -48,6 +48,7 @@ class CachedClip:
         speaker: who speaks; empty if unknown.
         frames: pictures, 4 n + 1; 0 without picture.
         source: where it comes from, for messages.
+        spoken: when the speech begins and ends, in seconds; None where that is not known.
     """
 
     key: str
@@ -62,6 +63,7 @@ class CachedClip:
     speaker: str = ""
     frames: int = 0
     source: str = ""
+    spoken: tuple[float, float] | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         """What is stored as tensors, by name."""
@@ -92,7 +94,7 @@ class CachedClip:
 
 def encode_sample(clip: CachedClip) -> dict[str, bytes]:
     """The two members of a clip."""
-    texts = {name: getattr(clip, name) for name in TEXT_FIELDS} | {"frames": clip.frames}
+    texts = {name: getattr(clip, name) for name in TEXT_FIELDS} | {"frames": clip.frames, "spoken": clip.spoken}
     return {
         TENSORS: safetensors.torch.save(clip.tensors()),
         TEXT: json.dumps(texts, ensure_ascii=False, sort_keys=True).encode("utf-8"),
@@ -107,6 +109,8 @@ def decode_sample(key: str, members: dict[str, bytes]) -> CachedClip:
     """
     tensors = safetensors.torch.load(members[TENSORS])
     texts = json.loads(members[TEXT])
+    if texts.get("spoken") is not None:
+        texts["spoken"] = tuple(texts["spoken"])
     references = [tensors[f"reference.{number}"] for number in range(sum(name[:9] == "reference" for name in tensors))]
     streams = {name: tensors.get(name) for name in ("video", "audio", "context")}
     return CachedClip(key=key, references=tuple(references), **streams, **texts)

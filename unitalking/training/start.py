@@ -5,7 +5,6 @@ Source: the video stream from Wan2.2 and a random audio stream are the paper's; 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from ..config import UniTalkingConfig
 from ..domain import Domain
 from ..latents import WAN22_MEAN, WAN22_STD, LatentStatistics
 from ..mapping import from_mapping, to_mapping
+from ..model.initial import initialise as fill
 from ..model.transformer import UniTalking
 from .dataset import DatasetInfo
 from .part_files import load_part
@@ -32,10 +32,11 @@ from .settings import TrainingError, require
 
 TRAINED = ("all", "audio")
 COPIES = ("", "audio_to_video", "video_to_audio")
-# What streams have in common, whatever their latents and conditions are.
-SHARED = ("blocks.", "text_embedding.", "time_embedding.", "time_projection.")
+# What streams have in common, whatever their latents and conditions are, but how they look at the text: sound looks for
+# what is said now, and what a caption says is never said.
+SHARED = ("blocks.", "text_embedding.", "time_embedding.", "time_projection.", "extra_positions.time.")
+OWN = ".cross_attn."
 CODECS = ("video_vae", "audio_vae")
-INITIAL_GATE = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,19 @@ class ModelSettings:
 
     Attributes:
         start: a UniTalking model file to go on from; "": a fresh network.
+        picture_codec: a bundle whose video VAE and video statistics replace those of `start`, whose picture stream has
+            not been trained yet; "": none.
         config: of a fresh network, fields of `UniTalkingConfig`; what is left out is the full model's.
         codecs: a bundle whose codecs and latent statistics belong to a fresh network; "": none.
         text_encoder: file of a text encoder that a fresh network starts with; "": a fresh one, too.
         wan: files of Wan2.2-TI2V-5B that the video stream starts from.
         copy: "audio_to_video" or "video_to_audio" starts one stream as a copy of the other; "": neither.
-        trained: "all", or "audio": the audio stream and a bundle's text encoder alone (the paper's first stage).
+        trained: "all", or "audio": not the video stream (the paper's first stage).
         seed: of the fresh weights.
     """
 
     start: str = ""
+    picture_codec: str = ""
     config: Mapping[str, Any] | None = None
     codecs: str = ""
     text_encoder: str = ""
@@ -67,6 +71,7 @@ class ModelSettings:
         require(self.copy in COPIES, "model.copy", self.copy, " or ".join(map(repr, COPIES)))
         fresh = bool(self.config or self.codecs or self.text_encoder)
         require(not (self.start and fresh), "model.start", self.start, "alone, or what a fresh network has without it")
+        require(bool(self.start) or not self.picture_codec, "model.picture_codec", self.picture_codec, "a model.start")
 
 
 @dataclass
@@ -103,6 +108,8 @@ def load_start(settings: ModelSettings, info: DatasetInfo) -> Start:
     """
     try:
         start = _from_file(Path(settings.start)) if settings.start else _fresh(settings, info)
+        if settings.picture_codec:
+            start = _with_pictures(start, Path(settings.picture_codec))
         if settings.wan:
             load_wan(start.network, [read_tensors(Path(path))[0] for path in settings.wan])
     except (OSError, CheckpointError, ValueError, safetensors.SafetensorError) as error:
@@ -130,6 +137,25 @@ def _from_file(path: Path) -> Start:
         encoder.load_state_dict({name: value.float() for name, value in file.parts["text_encoder"].items()})
     codecs = {part: file.parts[part] for part in CODECS if part in file.parts}
     return Start(file.config, network, encoder, codecs, (file.video, file.audio), file.rgb, file.domain)
+
+
+def _with_pictures(start: Start, path: Path) -> Start:
+    """The start with the video VAE of a bundle and all that depends on it."""
+    tensors, metadata = read_tensors(path)
+    described, weights = read_part(tensors, metadata, "video_vae", path.name)
+    if (described.in_dim, described.video_stride) != (start.config.in_dim, start.config.video_stride):
+        raise ValueError(
+            f"model.picture_codec: {path.name} has {described.in_dim} channels of {tuple(described.video_stride)}, the "
+            f"model takes {start.config.in_dim} of {tuple(start.config.video_stride)}."
+        )
+    return replace(
+        start,
+        config=replace(start.config, video_vae=described.video_vae),
+        codecs=start.codecs | {"video_vae": weights},
+        statistics=(LatentStatistics.from_tensors(tensors, "video", described.in_dim), start.statistics[1]),
+        rgb=tensors.get("latents.video.rgb"),
+        domain=Domain.from_tensors(tensors, described.in_dim),
+    )
 
 
 def _fresh(settings: ModelSettings, info: DatasetInfo) -> Start:
@@ -173,26 +199,10 @@ def _fill_text_encoder(encoder: ByteTextEncoder | None, config: UniTalkingConfig
     encoder.load_state_dict(tensors)
 
 
-@torch.no_grad()
 def initialise(network: UniTalking) -> None:
-    """Fresh weights from PyTorch's random numbers.
-
-    Projections as Xavier, those that end a branch smaller by sqrt(2 blocks), velocities zero, gates half open.
-    """
-    depth = math.sqrt(2 * network.config.num_layers)
+    """Fresh weights in the whole network, from PyTorch's random numbers."""
     for name, value in network.named_parameters():
-        if "modulation" in name:
-            value.normal_(std=network.config.dim**-0.5)
-            if ".blocks." in name:
-                value[:, (2, 5)] = INITIAL_GATE
-        elif value.ndim == 1:
-            value.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
-        elif ".head.head." in name:
-            value.zero_()
-        else:
-            nn.init.xavier_uniform_(value.flatten(1))
-            if name.endswith((".o.weight", ".ffn.2.weight")):
-                value.div_(depth)
+        fill(name, value, network.config)
 
 
 def load_wan(network: UniTalking, files: list[Mapping[str, Tensor]]) -> None:
@@ -225,12 +235,19 @@ def _is_ours(name: str) -> bool:
 
 
 def copy_stream(source: nn.Module, target: nn.Module) -> None:
-    """Copies what two streams have in common; each keeps its own stem, head and reference projections."""
+    """Copies what two streams have in common; each keeps its own stem, head, reference projections and attention to the
+    text."""
     wanted = target.state_dict()
-    shared = {name: value for name, value in source.state_dict().items() if name.startswith(SHARED) and name in wanted}
+    shared = {
+        name: value
+        for name, value in source.state_dict().items()
+        if name.startswith(SHARED) and OWN not in name and name in wanted
+    }
     target.load_state_dict(shared, strict=False)
 
 
 def freeze(start: Start, trained: str) -> None:
-    """Freezes the picture's stream in the first stage; text encoders that are cached do not exist here."""
+    """Freezes the picture's stream in the first stage, and a text encoder's clock, which learns from phonemes alone."""
     start.network.video.requires_grad_(trained == "all")
+    if start.text_encoder is not None:
+        start.text_encoder.clock.requires_grad_(False)

@@ -6,36 +6,31 @@ for; text and espeak's phonemes teach it in minutes, made-up words too. Ours, th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import torch
-from accelerate.utils import set_seed
+from accelerate.utils import send_to_device, set_seed
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.rnn import pad_sequence
-from torchaudio.functional import edit_distance
+from torchaudio.functional import edit_distance, forced_align
 
-from ..codec.text_encoder import PAD_ID, ByteTextEncoder, TextEncoderConfig, expected_times, tokenize
-from ..prompt import compose_prompt
-from ..synthetic.draws import draw
-from ..synthetic.phonemes import PHONEMES, phoneme_numbers
-from ..synthetic.sentences import sentence
-from ..synthetic.speech import pronounced
-from ..synthetic.voices import voices
-from .draws import generator, uniform
+from ..codec.text_encoder import END_ID, PAD_ID, ByteTextEncoder, TextEncoderConfig
+from ..synthetic.phonemes import PHONEMES
+from .captions import CaptionReader
 from .objective import Losses, Objective
-from .part_files import Measurements, save_part
+from .part_files import Measurements, load_part, save_part
 from .processes import make_accelerator
+from .pronounced import PhonemeBatch, SentenceBatches, Sentences, collate
 from .settings import TrainerSettings, require
 from .trainer import Trainer
 
 PART_FILE = "text_encoder.safetensors"
 # A letter can stand for two phonemes ("x", "u"); blanks are between them.
 FRAMES_PER_BYTE = 3
-WORDS = (1, 8)
 BLANK = 0
 
 
@@ -49,7 +44,13 @@ class Recipe:
         text_encoder: its size.
         vocabularies: share of the sentences of each vocabulary of the synthetic data.
         sentences: how many there are.
-        time_weight: of the loss on expected times, which the network needs beside the phonemes.
+        time_weight: of the squared error of the times that are read off the context, which the network needs beside
+            the phonemes.
+        clock_weight: of the error of the times themselves, in seconds.
+        caption_weight: of naming what a caption says, one caption for every sentence.
+        start: file of an encoder to go on from; "": a fresh one.
+        keep_weight: of the difference from what the encoder of `start` says of spoken bytes, as a share of their
+            variance, for a network that reads it already.
         sample_sentences: how many of every held-out kind are measured.
     """
 
@@ -59,92 +60,35 @@ class Recipe:
     vocabularies: Mapping[str, float] = field(default_factory=lambda: {"open": 0.6, "made_up": 0.4})
     sentences: int = 40_000
     time_weight: float = 1.0
+    clock_weight: float = 10.0
+    caption_weight: float = 1.0
+    start: str = ""
+    keep_weight: float = 0.0
     sample_sentences: int = 100
 
     def __post_init__(self) -> None:
         require(sum(self.vocabularies.values()) > 0, "vocabularies", dict(self.vocabularies), "shares above 0")
         for name in ("sentences", "sample_sentences"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(bool(self.start) or not self.keep_weight, "keep_weight", self.keep_weight, "0 without a start")
 
-
-class Pronounced(NamedTuple):
-    """A prompt and the numbers of its phonemes."""
-
-    prompt: str
-    phonemes: tuple[int, ...]
-
-
-class PhonemeBatch(NamedTuple):
-    """Prompts and their phonemes.
-
-    Attributes:
-        keys: the prompts.
-        ids: (B, N), `PAD_ID` where a prompt is shorter.
-        times: (B, N) seconds.
-        phonemes: numbers of all prompts one after the other, (sum of counts,).
-        counts: phonemes of each, (B,).
-    """
-
-    keys: tuple[str, ...]
-    ids: Tensor
-    times: Tensor
-    phonemes: Tensor
-    counts: Tensor
-
-
-class Sentences:
-    """Sentences by number, each made when it is first asked for."""
-
-    def __init__(self, vocabularies: Mapping[str, float], split: str, seed: int) -> None:
-        self.kinds, self.shares = zip(*vocabularies.items(), strict=True)
-        self.split, self.seed = split, seed
-        self.voice = voices("train")["man"][0]
-        self._kept: dict[int, Pronounced] = {}
-
-    def __call__(self, number: int) -> Pronounced:
-        """Sentence `number`."""
-        if number not in self._kept:
-            random = draw("sentence", self.seed, self.split, number)
-            (kind,) = random.choices(self.kinds, self.shares)
-            text = sentence(random, kind, self.split, random.randint(*WORDS))
-            self._kept[number] = Pronounced(compose_prompt(text), tuple(phoneme_numbers(pronounced(text, self.voice))))
-        return self._kept[number]
-
-
-class SentenceBatches:
-    """Random sentences, a function of seed, batch number and place in the whole batch."""
-
-    def __init__(self, sentences: Sentences, count: int, size: int, seed: int, max_bytes: int) -> None:
-        self.sentences, self.count, self.size, self.seed, self.max_bytes = sentences, count, size, seed, max_bytes
-
-    def batch(self, index: int, rank: int, ranks: int) -> PhonemeBatch:
-        """The share of process `rank` of `ranks` in micro-batch `index`."""
-        share = self.size // ranks
-        places = range(rank * share, (rank + 1) * share)
-        numbers = [int(uniform(generator(self.seed, index, place)) * self.count) for place in places]
-        return collate([self.sentences(number) for number in numbers], self.max_bytes)
-
-
-def collate(said: list[Pronounced], max_bytes: int) -> PhonemeBatch:
-    """Prompts of any lengths as one batch."""
-    ids = [torch.tensor(tokenize(each.prompt, max_bytes)[0]) for each in said]
-    times = [torch.tensor(expected_times(each.prompt, max_bytes)) for each in said]
-    return PhonemeBatch(
-        keys=tuple(each.prompt for each in said),
-        ids=pad_sequence(ids, batch_first=True, padding_value=PAD_ID),
-        times=pad_sequence(times, batch_first=True),
-        phonemes=torch.tensor([number for each in said for number in each.phonemes]),
-        counts=torch.tensor([len(each.phonemes) for each in said]),
-    )
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the objective's losses, by their names."""
+        return {name: getattr(self, f"{name}_weight") for name in ("time", "clock", "caption", "keep")}
 
 
 class TextEncoderObjective(Objective):
-    """CTC of the phonemes, and squared error of the expected times, both read off each byte by one linear map."""
+    """CTC of the phonemes and squared error of the times, both read off each byte by one linear map; the error of the
+    times themselves, where a byte is spoken when the phoneme is that CTC finds in it; and the naming of what captions
+    say. With weights of "keep" also the difference from what the encoder, as it is now, says of spoken bytes."""
 
-    def __init__(self, config: TextEncoderConfig, time_weight: float) -> None:
+    def __init__(self, encoder: ByteTextEncoder, weights: Mapping[str, float]) -> None:
         super().__init__()
-        self.config, self.time_weight = config, time_weight
-        self.encoder = ByteTextEncoder(config)
+        config = encoder.config
+        self.encoder, self.weights = encoder, weights
+        self.kept = copy.deepcopy(encoder).requires_grad_(False) if weights.get("keep") else None
+        self.captions = CaptionReader(config.dim)
         self.phonemes = nn.Linear(config.dim, FRAMES_PER_BYTE * (len(PHONEMES) + 1))
         self.time = nn.Linear(config.dim, 1)
 
@@ -161,8 +105,9 @@ class TextEncoderObjective(Objective):
         context = self.encoder(batch.ids, batch.times)
         is_byte = batch.ids != PAD_ID
         frames = FRAMES_PER_BYTE * is_byte.sum(1)
+        log_probabilities = self.log_probabilities(context)
         ctc = functional.ctc_loss(
-            self.log_probabilities(context).transpose(0, 1),
+            log_probabilities.transpose(0, 1),
             batch.phonemes,
             frames,
             batch.counts,
@@ -170,9 +115,33 @@ class TextEncoderObjective(Objective):
             reduction="none",
             zero_infinity=True,
         )
-        late = (self.time(context).float()[..., 0] - batch.times).square() * is_byte
-        parts = {"ctc": ctc / batch.counts, "time": late.sum(1) / is_byte.sum(1)}
-        return Losses(parts["ctc"] + self.time_weight * parts["time"], parts)
+        clock = self.encoder.clock(batch.ids, batch.times)
+        late = (self.time(context).float()[..., 0] - clock.detach()).square() * is_byte
+        wrong = (clock - byte_times(batch, log_probabilities.detach())).abs() * (batch.times > 0)
+        captions = batch.captions
+        parts = {
+            "ctc": ctc / batch.counts,
+            "time": late.sum(1) / is_byte.sum(1),
+            "clock": wrong.sum(1) / (batch.times > 0).sum(1),
+            "caption": self.captions.loss(self.encoder(captions.ids, captions.times), captions),
+        }
+        if self.kept is not None:
+            parts["keep"] = self._moved(context, batch)
+        return Losses(sum(self.weights.get(name, 1.0) * part for name, part in parts.items()), parts)
+
+    def _moved(self, context: Tensor, batch: PhonemeBatch) -> Tensor:
+        """How far the context of spoken bytes is from what it was, as a share of its variance, (B,)."""
+        with torch.no_grad():
+            before = self.kept(batch.ids, batch.times)
+        spoken = (batch.times > 0) & (batch.ids != END_ID)
+        moved = (context - before).float().square().mean(2) * spoken
+        return moved.sum(1) / spoken.sum(1) / before[spoken].float().var()
+
+    @torch.no_grad()
+    def caption_error(self, batch: PhonemeBatch) -> float:
+        """Share of what the captions say that is named wrong."""
+        captions = batch.captions
+        return 1 - self.captions.right(self.encoder(captions.ids, captions.times), captions)
 
     @torch.no_grad()
     def phoneme_error(self, batch: PhonemeBatch) -> float:
@@ -184,6 +153,30 @@ class TextEncoderObjective(Objective):
             merged = heard[:length].unique_consecutive()
             errors += edit_distance(merged[merged != BLANK].tolist(), said.tolist())
         return errors / len(batch.phonemes)
+
+    @torch.no_grad()
+    def clock_error(self, batch: PhonemeBatch) -> float:
+        """Mean error of the times of spoken bytes, seconds."""
+        context = self.encoder(batch.ids, batch.times)
+        wrong = self.encoder.clock(batch.ids, batch.times) - byte_times(batch, self.log_probabilities(context))
+        return float(wrong[batch.times > 0].abs().mean())
+
+
+def byte_times(batch: PhonemeBatch, log_probabilities: Tensor) -> Tensor:
+    """When each byte is spoken, (B, N) seconds: phonemes are laid on the bytes by CTC's best path, bytes between them
+    are in between, the end token is at the end; what is not spoken is at 0."""
+    found = torch.zeros(batch.ids.shape)
+    sizes = batch.counts.tolist()
+    rows = zip(batch.ids.cpu(), batch.phonemes.cpu().split(sizes), batch.middles.cpu().split(sizes), strict=True)
+    for row, (ids, phonemes, middles) in enumerate(rows):
+        length = int((ids != PAD_ID).sum())
+        path = forced_align(log_probabilities[row : row + 1, : FRAMES_PER_BYTE * length].cpu(), phonemes[None].int())
+        labels, counts = path[0][0].unique_consecutive(return_counts=True)
+        centres = (counts.cumsum(0) - counts / 2 - 0.5)[labels != BLANK]
+        at_bytes = (centres.numpy() + 0.5) / FRAMES_PER_BYTE - 0.5
+        found[row, :length] = torch.from_numpy(np.interp(np.arange(length), at_bytes, middles.numpy())).float()
+    found = found.to(batch.times) * (batch.times > 0)
+    return torch.where(batch.ids == END_ID, batch.ends[:, None], found)
 
 
 def run(recipe: Recipe) -> Path:
@@ -200,7 +193,10 @@ def build(recipe: Recipe) -> Trainer:
     """Everything of a run, ready to start."""
     set_seed(recipe.trainer.seed)
     accelerator = make_accelerator(recipe.trainer)
-    objective = TextEncoderObjective(recipe.text_encoder, recipe.time_weight)
+    encoder = ByteTextEncoder(recipe.text_encoder)
+    if recipe.start:
+        encoder.load_state_dict(load_part(Path(recipe.start), "text_encoder", TextEncoderConfig)[1])
+    objective = TextEncoderObjective(encoder, recipe.weights)
     batches = SentenceBatches(
         Sentences(recipe.vocabularies, "train", recipe.trainer.seed),
         recipe.sentences,
@@ -229,12 +225,12 @@ class Samples:
         """Measures and saves the averaged weights."""
         objective: TextEncoderObjective = trainer.inner
         device = trainer.accelerator.device
-        errors = {
-            f"phoneme_error_{kind}": objective.phoneme_error(
-                PhonemeBatch(batch.keys, *(value.to(device) for value in batch[1:]))
-            )
-            for kind, batch in self.held_out.items()
-        }
+        errors = {}
+        for kind, batch in self.held_out.items():
+            here = send_to_device(batch, device)
+            errors[f"phoneme_error_{kind}"] = objective.phoneme_error(here)
+            errors[f"clock_error_{kind}"] = objective.clock_error(here)
+        errors["caption_error"] = objective.caption_error(here)
         self.measurements.add(trainer, **errors)
         state = {name: value.float() for name, value in objective.encoder.state_dict().items()}
         save_part(self.folder / PART_FILE, "text_encoder", self.recipe.text_encoder, state, step)

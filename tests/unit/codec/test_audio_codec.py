@@ -16,6 +16,7 @@ from unitalking.codec.audio_codec import (
     AudioCodecConfig,
 )
 from unitalking.codec.mel import MelConfig
+from unitalking.codec.refinement import refine
 from unitalking.codec.vocoder import VocoderConfig
 from unitalking.mapping import from_mapping, to_mapping
 
@@ -202,3 +203,20 @@ def test_codec_built_on_meta_is_complete_once_its_weights_are_assigned() -> None
 def test_parts_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(AUDIO_CODEC_TINY, **change)
+
+
+def test_a_codec_refines_what_its_config_says_in_chunks_too() -> None:
+    plain = build(SMALL)
+    codec = build(replace(SMALL, refine_steps=3))
+    latents = normal(2, 5, 40)
+    mel = plain.vae.decode(latents)
+    expected = refine(plain.vocoder(mel), mel, SMALL.mel, 3)
+    assert not torch.allclose(expected, plain.decode(latents), atol=1e-3)
+    torch.testing.assert_close(codec.decode(latents), expected)
+    torch.testing.assert_close(codec.decode_chunked(latents, 7), expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [-1, 1.5, "3"])
+def test_steps_are_a_whole_number(steps: object) -> None:
+    with pytest.raises(ValueError, match=r"refine_steps: got .* expected 0 or a positive"):
+        replace(SMALL, refine_steps=steps)

@@ -17,7 +17,7 @@ from unitalking.codec.text_encoder import (
     tokenize,
 )
 from unitalking.mapping import from_mapping, to_mapping
-from unitalking.speech_timing import character_times
+from unitalking.speech_timing import LEAD_S, character_times
 
 CONFIG = TextEncoderConfig(16, 2, 4, 64, 31.25)
 
@@ -80,17 +80,60 @@ def test_prompt_of_padding_alone_is_zero(encoder: ByteTextEncoder) -> None:
     assert torch.equal(context, torch.zeros_like(context))
 
 
-def test_expected_times_change_the_context(encoder: ByteTextEncoder) -> None:
+def spoken(begin: float, end: float) -> Tensor:
+    return torch.tensor([[begin, end]], dtype=torch.float64)
+
+
+def test_recorded_times_change_the_context(encoder: ByteTextEncoder) -> None:
     ids, times = batch("hello")
-    for later in (times + 0.05, times * 1.1):
-        assert (encoder(ids, later) - encoder(ids, times)).abs().max() > 1e-3
+    for recorded in (spoken(0.1, 2.0), spoken(0.2, 1.0)):
+        assert (encoder(ids, times, recorded) - encoder(ids, times)).abs().max() > 1e-3
 
 
-def test_expected_times_are_read_in_audio_latents(encoder: ByteTextEncoder) -> None:
+def test_context_tells_a_latent_from_its_neighbour() -> None:
+    """Whatever the layers keep of the time: with all of them silenced, 32 ms still show."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = ByteTextEncoder(replace(CONFIG, dim=64), dtype=torch.float64).requires_grad_(False)
+    encoder.norm.weight.zero_()
+    ids, times = batch("hello")
+    now, later = (encoder(ids, times, spoken(at, at + 0.5))[0, :5] for at in (0.1, 0.132))
+    assert ((now - later).norm(dim=1) > 0.2 * (now - now.mean(0)).norm(dim=1).mean()).all()
+
+
+def test_times_are_read_in_audio_latents(encoder: ByteTextEncoder) -> None:
     ids, times = batch("hello")
     faster = ByteTextEncoder(replace(CONFIG, audio_latents_per_s=62.5), dtype=torch.float64)
     faster.load_state_dict(encoder.state_dict())
-    torch.testing.assert_close(faster(ids, times / 2), encoder(ids, times))
+    torch.testing.assert_close(faster(ids, times, spoken(0.1, 0.5)), encoder(ids, times, spoken(0.2, 1.0)))
+
+
+def test_clock_goes_from_the_lead_to_the_end_and_leaves_out_what_is_not_spoken(encoder: ByteTextEncoder) -> None:
+    ids, times = batch("red <S>Oh, hello<E>.")
+    (clock,) = encoder.clock(ids, times)
+    said = clock[times[0] > 0]
+    assert (clock[times[0] == 0] == 0).all()
+    assert (said.diff() > 0).all()
+    assert LEAD_S < said[0] < LEAD_S + 0.2
+    assert clock[-1] == clock.max()
+    # Fresh, every byte lasts about 0.06 s.
+    assert 0.02 < (clock[-1] - LEAD_S) / (len(said) - 1) < 0.15
+
+
+def test_recording_says_when_the_speech_begins_and_ends(encoder: ByteTextEncoder) -> None:
+    ids, times = batch("hello there", "well")
+    natural = encoder.clock(ids, times)
+    recorded = encoder.clock(ids, times, torch.tensor([[0.3, 2.3], [torch.nan, torch.nan]], dtype=torch.float64))
+    is_said = times[0] > 0
+    share = (natural[0] - LEAD_S) / (natural[0].max() - LEAD_S)
+    torch.testing.assert_close(recorded[0][is_said], (0.3 + 2.0 * share)[is_said])
+    assert float(recorded[0].max()) == pytest.approx(2.3)
+    assert torch.equal(recorded[1], natural[1])
+
+
+def test_clock_without_speech_stands_still(encoder: ByteTextEncoder) -> None:
+    ids, times = batch("")
+    assert encoder.clock(ids, times).tolist() == [[pytest.approx(LEAD_S)]]
 
 
 def test_order_of_unspoken_bytes_changes_the_context(encoder: ByteTextEncoder) -> None:

@@ -30,7 +30,7 @@ def first_blocks(model: UniTalking) -> tuple[StreamBlock, StreamBlock]:
 def test_swapping_the_streams_swaps_the_results() -> None:
     model = tiny_model()
     blocks, state = first_blocks(model), states(model, given(voice=True))
-    options = {"index": 0, "attention": torch_attention, "joint": True, "video_sees_audio": True}
+    options = {"index": 0, "attention": torch_attention, "fusion": "joint", "video_sees_audio": True}
     there = run_blocks(blocks, state, **options)
     back = run_blocks(blocks[::-1], state[::-1], **options)
     for straight, swapped in zip(there, back[::-1], strict=True):
@@ -41,9 +41,11 @@ def test_a_stream_alone_is_a_stream_in_a_separate_block() -> None:
     model = tiny_model()
     blocks, state = first_blocks(model), states(model, given())
     options = {"index": 0, "attention": torch_attention, "video_sees_audio": True}
-    separate = run_blocks(blocks, state, joint=False, **options)
+    separate = run_blocks(blocks, state, fusion=None, **options)
     for position in (0, 1):
-        (alone,) = run_blocks(blocks[position : position + 1], state[position : position + 1], joint=True, **options)
+        (alone,) = run_blocks(
+            blocks[position : position + 1], state[position : position + 1], fusion="joint", **options
+        )
         assert torch.equal(alone, separate[position])
 
 
@@ -55,7 +57,7 @@ def test_zero_gates_and_outputs_leave_the_tokens_as_they_are() -> None:
         torch.nn.init.zeros_(stream.blocks[0].cross_attn.o.weight)
         torch.nn.init.zeros_(stream.blocks[0].cross_attn.o.bias)
         each.level[:, :, [2, 5]] = 0
-    after = run_blocks(first_blocks(model), state, 0, torch_attention, joint=True, video_sees_audio=True)
+    after = run_blocks(first_blocks(model), state, 0, torch_attention, fusion="joint", video_sees_audio=True)
     for tokens, each in zip(after, state, strict=True):
         assert torch.equal(tokens, each.tokens)
 
@@ -69,7 +71,7 @@ def test_each_gate_closes_its_own_branch(vector: int, name: str) -> None:
     branch = block.self_attn.o if name == "attention" else block.ffn[2]
 
     def result() -> Tensor:
-        return run_blocks((block,), (state,), 0, torch_attention, joint=True, video_sees_audio=True)[0]
+        return run_blocks((block,), (state,), 0, torch_attention, fusion="joint", video_sees_audio=True)[0]
 
     before = result()
     torch.nn.init.zeros_(branch.weight)

@@ -58,6 +58,7 @@ class RawClip:
         waveform: (S,) float32 at the codec's rate, a whole number of latents, None without sound.
         references: (S,) each, at the codec's rate.
         row: texts and speaker.
+        spoken: when the speech begins and ends, in seconds, where the source knows.
     """
 
     key: str
@@ -66,6 +67,7 @@ class RawClip:
     waveform: Tensor | None
     references: tuple[Tensor, ...] = ()
     row: Row = field(default_factory=Row)
+    spoken: tuple[float, float] | None = None
 
 
 class ClipReader:

@@ -117,6 +117,7 @@ class Encoders:
             prompt=prompt,
             frames=0 if clip.frames is None else len(clip.frames),
             source=clip.source,
+            spoken=clip.spoken,
             **texts,
         )
 

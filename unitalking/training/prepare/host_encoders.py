@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...checkpoint.files import CheckpointError
 from ...config import UniTalkingConfig
+from ...text_cleaning import clean_text
 from ..dataset import EncoderInfo, fingerprint
 
 
@@ -80,7 +81,7 @@ class HostEncoders:
         clip = self.sd.load_clip(ckpt_paths=[path], clip_type=getattr(kinds, kind.upper()))
 
         def encode(text: str) -> Tensor:
-            tokens = clip.tokenize(text, disable_weights=True)
+            tokens = clip.tokenize(clean_text(text), disable_weights=True)
             for chunks in tokens.values():
                 for row in chunks:
                     row[config.text_len - 1 : -1] = []  # the end token stays

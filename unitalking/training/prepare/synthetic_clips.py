@@ -73,7 +73,8 @@ class SyntheticReader:
             frames = made.frames[: whole_clip(len(made.frames), self.config.time_stride)]
         scene, sound = given_texts(self.clips.config.seed, number, spec.scene, spec.sound, self.settings.audio_only)
         row = Row(speech=spec.speech, scene=scene, sound=sound, speaker=spec.speaker)
-        clip = RawClip(source.key, source.name, frames, made.samples, references, row)
+        spoken = (made.start_s, made.end_s)
+        clip = RawClip(source.key, source.name, frames, made.samples, references, row, spoken)
         yield fit_clip(clip, self.config, self.settings)
 
 
