@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from unitalking.codec.text_encoder import PAD_ID, expected_times, tokenize
 from unitalking.latents import LatentStatistics
 from unitalking.mapping import from_mapping
 from unitalking.tasks import TASKS
-from unitalking.training.draws import DropSettings, SigmaSettings, SpanSettings, TaskMix, generator
+from unitalking.training.draws import DropSettings, ReferenceSettings, SigmaSettings, SpanSettings, TaskMix, generator
 from unitalking.training.flow_batches import Draws, FlowBatch, FlowBatches
 from unitalking.training.plan import Plan
 from unitalking.training.settings import TrainingError
@@ -46,6 +47,7 @@ def source(folder: Path, tasks: dict[str, Any] | None = None, samples: int = 4, 
         sigma=draws.get("sigma", SigmaSettings()),
         drop=draws.get("drop", DropSettings(0, 0, 0)),
         spans=SpanSettings(),
+        references=draws.get("references", ReferenceSettings()),
     )
     return FlowBatches(Shards(folder), TINY, STATISTICS, settings, samples, draws.get("seed", 0))
 
@@ -237,6 +239,46 @@ def test_the_voice_is_another_clip_of_the_same_speaker(folder: Path) -> None:
             assert clips[matching[0]].speaker == clips[key].speaker
             seen[matching[0]] += 1
     assert len(seen) > 6
+
+
+def test_a_cut_voice_is_joined_from_stretches_of_its_recordings() -> None:
+    # Every latent says whose it is and where it stood.
+    recordings = [
+        torch.stack((torch.full((length,), float(name)), torch.arange(float(length))))
+        for name, length in ((1, 40), (2, 9))
+    ]
+    settings = ReferenceSettings(whole_share=0.25, pieces=3, shortest=12)
+    lengths, whole, joined, other = set(), 0, 0, 0
+    for index in range(400):
+        cut = settings.cut(recordings, 48, generator(0, index, 0))
+        lengths.add(cut.shape[1])
+        whole += torch.equal(cut, recordings[0])
+        steps = (cut[:, 1:] - cut[:, :-1]).T.tolist()
+        breaks = [place for place, step in enumerate(steps, 1) if step != [0.0, 1.0]]
+        joined += len(breaks) > 0
+        other += bool((cut[0] == 2).any())
+        assert len(breaks) <= 2
+        stretches = [stop - start for start, stop in pairwise([0, *breaks, cut.shape[1]])]
+        assert all(length >= 9 for length in stretches[:-1]), stretches
+    assert max(lengths) <= 48 < 3 * 40
+    assert len(lengths) > 25
+    assert whole / 400 == pytest.approx(0.25, abs=0.06)
+    assert joined > 100 < other
+
+
+def test_uncut_voices_are_drawn_as_before_they_could_be_cut(folder: Path) -> None:
+    tasks = {"tr2av": {"weight": 1.0}}
+    whole, never = source(folder, tasks), source(folder, tasks, references=ReferenceSettings(whole_share=1, pieces=9))
+    assert equal(whole.batch(3, 0, 1), never.batch(3, 0, 1))
+    cut = source(folder, tasks, references=ReferenceSettings(whole_share=0, shortest=1)).batch(3, 0, 1)
+    assert cut.keys == whole.batch(3, 0, 1).keys
+    assert not torch.equal(cut.reference, whole.batch(3, 0, 1).reference)
+
+
+@pytest.mark.parametrize("settings", [{"whole_share": 1.5}, {"pieces": 0}, {"shortest": 0}])
+def test_impossible_cuts_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"references.{next(iter(settings))}"):
+        ReferenceSettings(**settings)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ Source: the paper names the tasks and guidance over text, image and audio condit
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from ..flow import shift_sigma
 from ..tasks import TASKS, Task
@@ -200,6 +202,41 @@ class SpanSettings:
         is_prefix, place = uniform(random) < self.prefix_share, uniform(random)
         start = 0 if is_prefix else int(place * (frames - length + 1))
         return ((start, start + length),)
+
+
+@dataclass(frozen=True)
+class ReferenceSettings:
+    """How a voice reference is cut up, so that its words are no use and its voice is. Ours, the paper does not say.
+
+    Attributes:
+        whole_share: how often it is given as it is, as in inference.
+        pieces: otherwise it is joined from up to so many stretches, of any of the voice's recordings.
+        shortest: of a stretch, in audio latents.
+    """
+
+    whole_share: float = 1.0
+    pieces: int = 3
+    shortest: int = 16
+
+    def __post_init__(self) -> None:
+        require(0 <= self.whole_share <= 1, "references.whole_share", self.whole_share, "a share of the samples")
+        require(self.pieces >= 1, "references.pieces", self.pieces, "at least 1")
+        require(self.shortest >= 1, "references.shortest", self.shortest, "at least 1")
+
+    def cut(self, recordings: Sequence[Tensor], room: int, random: torch.Generator) -> Tensor:
+        """A reference of at most `room` latents from recordings of a voice, each (C, n); the first is the whole one."""
+        if self.whole_share == 1 or uniform(random) < self.whole_share:
+            return recordings[0]
+        stretches = [self._stretch(recordings, random) for _ in range(1 + int(uniform(random) * self.pieces))]
+        return torch.cat(stretches, dim=1)[:, :room]
+
+    def _stretch(self, recordings: Sequence[Tensor], random: torch.Generator) -> Tensor:
+        recording = recordings[int(uniform(random) * len(recordings))]
+        latents = recording.shape[1]
+        least = min(self.shortest, latents)
+        length = least + int(uniform(random) * (latents - least + 1))
+        start = int(uniform(random) * (latents - length + 1))
+        return recording[:, start : start + length]
 
 
 def _pick(weights: dict[str, float], place: float) -> str:

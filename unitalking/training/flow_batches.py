@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from ..latents import LatentStatistics
 from ..prompt import silent_prompt
 from ..tasks import TASKS, Rows, Task, factor_runs, held_tokens
 from ..voice import fill_reference
-from .draws import DropSettings, Layout, SigmaSettings, SpanSettings, TaskMix, generator, uniform
+from .draws import DropSettings, Layout, ReferenceSettings, SigmaSettings, SpanSettings, TaskMix, generator, uniform
 from .plan import Plan
 from .settings import TrainingError
 from .shards import CachedClip, Shards
@@ -87,6 +87,7 @@ class Draws:
     sigma: SigmaSettings
     drop: DropSettings
     spans: SpanSettings
+    references: ReferenceSettings = field(default_factory=ReferenceSettings)
 
 
 class _Sample(NamedTuple):
@@ -179,15 +180,19 @@ class FlowBatches:
         return silent_prompt(clip.scene, self.config.prompt_style) if cut else clip.prompt
 
     def _reference(self, clip: CachedClip, position: int, random: torch.Generator) -> Tensor | None:
-        """Latents of another recording of the same voice: one given with the clip, else another clip of the speaker."""
+        """Latents of the same voice: of recordings that come with the clip, else of another clip of the speaker."""
         if not self.config.reference_tokens:
             return None
         place = uniform(random)
-        if clip.references:
-            return clip.references[int(place * len(clip.references))]
-        others = self.of_speaker.get(int(self.shards.table.speaker[position]), np.zeros(0, dtype=int))
-        others = others[others != position]
-        return self.shards.read(int(others[int(place * len(others))])).audio if len(others) else None
+        recordings = clip.references
+        if not recordings:
+            others = self.of_speaker.get(int(self.shards.table.speaker[position]), np.zeros(0, dtype=int))
+            others = others[others != position]
+            if not len(others):
+                return None
+            recordings, place = (self.shards.read(int(others[int(place * len(others))])).audio,), 0.0
+        first = int(place * len(recordings))
+        return self.draws.references.cut(recordings[first:] + recordings[:first], self.config.reference_tokens, random)
 
     def _stream(self, stream: int, samples: Sequence[_Sample], factors: Rows) -> StreamBatch:
         data = torch.stack([sample.data[stream] for sample in samples]).float()
