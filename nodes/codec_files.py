@@ -10,6 +10,7 @@ import folder_paths
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..unitalking.checkpoint.codec_file import is_safetensors
 from ..unitalking.checkpoint.files import CheckpointError
 from ..unitalking.checkpoint.layouts import describe
 from ..unitalking.checkpoint.pickles import read_pickle
@@ -28,7 +29,6 @@ from ..unitalking.config import UniTalkingConfig
 from .loading import read_tensors
 
 FOLDER = "vae"
-SAFETENSORS = (".safetensors", ".sft")
 ONE_FILE = "one file that holds both"
 LICENCE = "MMAudio's own weights are CC BY-NC 4.0: what they make is not for commercial use."
 
@@ -39,7 +39,7 @@ def read_codec_file(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CheckpointError: a missing, damaged or foreign file, or a pickle that holds code, which is never run.
     """
-    return read_tensors(path) if path.lower().endswith(SAFETENSORS) else (read_pickle(path), {})
+    return read_tensors(path) if is_safetensors(path) else (read_pickle(path), {})
 
 
 def public_codec(
@@ -107,7 +107,7 @@ def read_shapes(path: str) -> dict[str, Sequence[int]]:
     Raises:
         CheckpointError, OSError, SafetensorError: the file cannot be read.
     """
-    if not path.lower().endswith(SAFETENSORS):
+    if not is_safetensors(path):
         return {name: value.shape for name, value in read_pickle(path).items()}
     with safe_open(path, framework="pt") as file:
         return {name: file.get_slice(name).get_shape() for name in file.keys()}

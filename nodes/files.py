@@ -7,7 +7,7 @@ from pathlib import Path
 
 import folder_paths
 
-from .gguf import FOLDER, gguf_choices
+from .gguf import GGUF_FOLDER, gguf_choices
 
 PACK = Path(__file__).resolve().parent.parent
 MODEL_FOLDER = "unitalking"
@@ -52,7 +52,7 @@ def find_model(name: str) -> str:
     Raises:
         FileNotFoundError: says where it was looked for.
     """
-    for folder in (*MODEL_FOLDERS, *([FOLDER] if name in gguf_choices() else [])):
+    for folder in (*MODEL_FOLDERS, *([GGUF_FOLDER] if name in gguf_choices() else [])):
         path = folder_paths.get_full_path(folder, name)
         if path is not None:
             return path

@@ -16,20 +16,20 @@ import torch
 from torch import Tensor
 
 from ..unitalking.checkpoint.files import CheckpointError
-from ..unitalking.checkpoint.gguf_files import SUFFIX, read_metadata
+from ..unitalking.checkpoint.gguf_files import GGUF_ENDING, read_metadata
 
-FOLDER = "unet_gguf"  # the other pack's key for models/diffusion_models with its own ending
+GGUF_FOLDER = "unet_gguf"  # the other pack's key for models/diffusion_models with its own ending
 LOADER = "UnetLoaderGGUF"
 
 
 def is_gguf(path: str) -> bool:
     """Whether a file is one, by its name, as in the other pack."""
-    return Path(path).suffix == SUFFIX
+    return Path(path).suffix == GGUF_ENDING
 
 
 def gguf_choices() -> list[str]:
     """GGUF files of the host; none without ComfyUI-GGUF."""
-    return folder_paths.get_filename_list(FOLDER) if FOLDER in folder_paths.folder_names_and_paths else []
+    return folder_paths.get_filename_list(GGUF_FOLDER) if GGUF_FOLDER in folder_paths.folder_names_and_paths else []
 
 
 def read_gguf(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -38,7 +38,7 @@ def read_gguf(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         CheckpointError: ComfyUI-GGUF is not installed, or the file cannot be used.
     """
-    pack, name = _pack(path), Path(path).name
+    pack, name = _gguf_pack(path), Path(path).name
     metadata = read_metadata(Path(path))
     try:
         tensors = pack.gguf_sd_loader(path)
@@ -49,19 +49,19 @@ def read_gguf(path: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def gguf_operations(path: str) -> type:
     """Layers whose weights are unpacked when they are needed."""
-    return _pack(path).GGMLOps
+    return _gguf_pack(path).GGMLOps
 
 
 def gguf_patcher(patcher: Any, path: str) -> Any:
     """The host's patcher as ComfyUI-GGUF's, which adds LoRAs to weights as they are unpacked."""
-    return _pack(path).GGUFModelPatcher.clone(patcher)
+    return _gguf_pack(path).GGUFModelPatcher.clone(patcher)
 
 
 def _is_packed(value: Tensor) -> bool:
     return value.dtype not in (torch.float32, torch.float16)
 
 
-def _pack(path: str) -> ModuleType:
+def _gguf_pack(path: str) -> ModuleType:
     node = importlib.import_module("nodes").NODE_CLASS_MAPPINGS.get(LOADER)
     if node is None:
         raise CheckpointError(

@@ -10,7 +10,6 @@ where it stopped; every file is compared with the checksum that the hub publishe
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import re
 import shutil
@@ -24,6 +23,8 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from tqdm import tqdm
+
+from .digest import sha256_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
@@ -173,7 +174,7 @@ def _check(file: PublicFile, path: Path, about: HfFileMetadata) -> None:
     wrong = ""
     if path.stat().st_size != about.size:
         wrong = f"{path.stat().st_size} bytes, the hub says {about.size}"
-    elif SHA256.match(about.etag or "") and (found := _sha256(path)) != about.etag:
+    elif SHA256.match(about.etag or "") and (found := sha256_of(path)) != about.etag:
         wrong = f"SHA-256 {found}, the hub says {about.etag}"
     if wrong:
         path.unlink()
@@ -200,14 +201,6 @@ def _refused(file: PublicFile, error: Exception) -> str:
         404: "there is no such file any more: look for its new place, and tell us",
     }.get(status, f"{type(error).__name__}: {error}".rstrip("."))
     return f"{file.name} of {file.repo} could not be fetched: {reason}."
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(READ_BYTES):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def models_folder() -> Path | None:

@@ -183,8 +183,8 @@ MISTAKES = [
     {
         "name": "download_of_anything",
         "file": "unitalking/download.py",
-        "old": "(found := _sha256(path)) != about.etag",
-        "new": "(found := _sha256(path)) != found",
+        "old": "(found := sha256_of(path)) != about.etag",
+        "new": "(found := sha256_of(path)) != found",
         "tests": [f"{DOWNLOAD}a_file_that_is_not_what_the_hub_announces_is_deleted"],
     },
     {

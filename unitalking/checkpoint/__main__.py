@@ -11,7 +11,7 @@ from .assemble import assemble
 from .codec_file import convert_codec, is_codec
 from .convert import convert, convert_back, verify
 from .files import CONFIG_TENSOR, METADATA_KEY, CheckpointError, from_public
-from .gguf_files import SUFFIX, pack
+from .gguf_files import GGUF_ENDING, write_gguf
 from .layouts import describe, strip_prefixes
 from .public_models import OVI_MODELS
 from .quantize import quantize
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         elif given.command == "assemble":
             print(assemble(given.video, given.out, given.audio, given.seed, given.codec))
         elif given.command == "quantize":
-            narrowed = pack if given.out.suffix == SUFFIX else quantize
+            narrowed = write_gguf if given.out.suffix == GGUF_ENDING else quantize
             print(f"largest error {narrowed(given.file, given.out, print):.4f}")
         elif given.command == "verify":
             lines = verify(given.file)

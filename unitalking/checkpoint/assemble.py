@@ -13,7 +13,7 @@ from torch import Tensor
 from ..config import UniTalkingConfig
 from ..model.initial import initialise
 from ..model.transformer import UniTalking
-from .codec_file import PREFIX, read_codec
+from .codec_file import CODEC_PREFIX, read_codec
 from .convert import write_from
 from .files import CONFIG_TENSOR, METADATA_KEY, config_tensors, from_public
 from .keys import to_file_keys
@@ -93,7 +93,9 @@ def _with_codec(config: UniTalkingConfig, codec: Sequence[Path]) -> tuple[UniTal
     has, needs = (", ".join(f"{name} {getattr(each, name)}" for name in rates) for each in (described, config))
     if has != needs:
         raise ValueError(f"{codec[0].name}: a codec with {has} is for another sound stream; expected {needs}.")
-    return replace(config, audio_codec=described.audio_codec), {PREFIX + name: value for name, value in weights.items()}
+    return replace(config, audio_codec=described.audio_codec), {
+        CODEC_PREFIX + name: value for name, value in weights.items()
+    }
 
 
 def _fresh(entry: Entry, config: UniTalkingConfig, seed: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,14 +14,14 @@ from .pickles import read_pickle
 from .public_codecs import KINDS, VAE, VOCODER, Source, join_codec, recognise
 from .tensor_files import Entry, TensorFile, write_tensors
 
-PREFIX = "audio_vae."
+CODEC_PREFIX = "audio_vae."
 SAFETENSORS = (".safetensors", ".sft")
 
 
 def is_codec(sources: Sequence[Path]) -> bool:
     """Whether the first of these files holds half an audio codec, or a whole one."""
     first = sources[0]
-    held = TensorFile(first).shells if _is_safetensors(first) else read_pickle(first)
+    held = TensorFile(first).shells if is_safetensors(first) else read_pickle(first)
     return bool(recognise({name: value.shape for name, value in held.items()}))
 
 
@@ -51,18 +52,19 @@ def convert_codec(sources: Sequence[Path], out: Path) -> str:
     """
     config, weights = read_codec(sources)
     text, told = config_tensors(config)
-    tensors = {CONFIG_TENSOR: told} | {PREFIX + name: value for name, value in weights.items()}
+    tensors = {CONFIG_TENSOR: told} | {CODEC_PREFIX + name: value for name, value in weights.items()}
     listed = [Entry(name, tuple(value.shape), value.dtype) for name, value in tensors.items()]
     size = write_tensors(out, listed, {METADATA_KEY: text, "format": "pt"}, lambda entry: tensors[entry.name])
     return f"{out}: {config.name} of {config.sample_rate} Hz, {size / 1e6:.1f} MB"
 
 
-def _is_safetensors(path: Path) -> bool:
-    return path.name.lower().endswith(SAFETENSORS)
+def is_safetensors(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is one by its name; others of a codec are pickles."""
+    return os.fspath(path).lower().endswith(SAFETENSORS)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if not _is_safetensors(path):
+    if not is_safetensors(path):
         return read_pickle(path)
     file = TensorFile(path)
     return {name: file.read(name) for name in file.shells}

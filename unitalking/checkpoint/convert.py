@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from ..digest import sha256_of
 from .files import CONFIG_TENSOR, METADATA_KEY, config_tensors, from_public, read_config, read_model
 from .layouts import strip_prefixes
 from .public_layouts import joined, to_ovi, to_wan
 from .public_models import OVI_MODELS
 from .tensor_files import Entry, TensorFile, write_tensors
-
-BLOCK_BYTES = 1 << 24
 
 
 def convert(sources: Sequence[Path], out: Path, model: str = "") -> str:
@@ -75,7 +73,7 @@ def verify(path: Path) -> tuple[str, ...]:
         OSError: it cannot be read.
     """
     file = TensorFile(path)
-    found = [f"{path.name}: sha256 {_sha256(path)}, {len(file.shells)} tensors"]
+    found = [f"{path.name}: sha256 {sha256_of(path)}, {len(file.shells)} tensors"]
     if any(name.startswith("video.") for name in strip_prefixes(file.shells)):
         known = {name: file.read(name) for name in file.shells if name.endswith(CONFIG_TENSOR)}
         statistics = {name: file.read(name) for name in file.shells if "latents." in name or "domain." in name}
@@ -120,11 +118,3 @@ def write_from(
         return file.read(name)
 
     return write_tensors(out, [Entry(name, tuple(t.shape), t.dtype) for name, t in tensors.items()], metadata, values)
-
-
-def _sha256(path: Path) -> str:
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            total.update(block)
-    return total.hexdigest()

@@ -17,7 +17,7 @@ from .files import METADATA_KEY, CheckpointError
 from .quantize import MATRICES, network_to_quantise
 from .tensor_files import TensorFile
 
-SUFFIX = ".gguf"
+GGUF_ENDING = ".gguf"
 ARCHITECTURE = "wan"
 CONFIG_FIELD = "unitalking.config"
 # GGUF knows four axes, ComfyUI-GGUF a field for what had more.
@@ -39,21 +39,13 @@ def library() -> ModuleType:
     return gguf
 
 
-def pack(source: Path, out: Path, tell: Callable[[str], None]) -> float:
+def write_gguf(source: Path, out: Path, tell: Callable[[str], None]) -> float:
     """Writes a model of ours with its blocks' matrices in Q8_0 and everything else in float32, tensor by tensor.
 
-    Args:
-        source: a model file of ours; `convert` makes one of a public model.
-        out: GGUF file to write.
-        tell: is given each matrix with the size of its error, |quantised - weight| / |weight|.
-
-    Returns:
-        The largest of these errors.
+    Arguments, result and errors are those of `quantize`, and
 
     Raises:
         CheckpointError: the `gguf` package is not installed.
-        ValueError: a file of another kind, or one that is quantised already.
-        OSError: a file cannot be read or written.
     """
     gguf = library()
     kinds = gguf.GGMLQuantizationType
@@ -88,6 +80,7 @@ def pack(source: Path, out: Path, tell: Callable[[str], None]) -> float:
         writer.close()
         temporary.replace(out)
     finally:
+        writer.close()
         temporary.unlink(missing_ok=True)
     return max(errors)
 
