@@ -167,7 +167,7 @@ MISTAKES = [
     {
         "name": "gguf_without_the_other_packs_patcher",
         "file": "nodes/gguf.py",
-        "old": "return _pack(path).GGUFModelPatcher.clone(patcher)",
+        "old": "return _gguf_pack(path).GGUFModelPatcher.clone(patcher)",
         "new": "return patcher",
         "tests": ["tests/host/test_gguf.py::test_a_packed_model_computes_what_its_unpacked_weights_do"],
         "host": True,
