@@ -68,6 +68,14 @@ class CrossKeys:
 
 
 @dataclass(frozen=True)
+class SeenKeys:
+    """What one block of the sound sees of the picture: rotated keys, and values, (B, Tv, D)."""
+
+    keys: Tensor
+    values: Tensor
+
+
+@dataclass(frozen=True)
 class Conditions:
     """What a stream is conditioned on, the same at every step of a run.
 

@@ -303,9 +303,23 @@ MISTAKES = [
     {
         "name": "mask_of_tv2a_hides_the_video_from_the_sound_too",
         "file": "unitalking/model/attention.py",
-        "old": "attention(audio.queries, keys, values, heads),",
-        "new": "attention(audio.queries, audio.keys, audio.values, heads),",
+        "old": "attention(*video, heads), attention_beside(seen, audio, heads, attention)",
+        "new": "attention(*video, heads), attention(*audio, heads)",
         "tests": [f"{PLAIN}[tv2a]", f"{TRANSFORMER}sound_sees_the_given_video"],
+    },
+    {
+        "name": "picture_that_ran_before_shows_no_values",
+        "file": "unitalking/model/block.py",
+        "old": "seen = SeenKeys(projected.keys, projected.values)",
+        "new": "seen = SeenKeys(projected.keys, projected.keys)",
+        "tests": [f"{TRANSFORMER}a_picture_that_ran_before_is_seen_as_one_that_runs_along"],
+    },
+    {
+        "name": "picture_that_ran_before_stays_at_its_first_block",
+        "file": "unitalking/model/transformer.py",
+        "old": "                return (after,)",
+        "new": "                return tokens",
+        "tests": [f"{TRANSFORMER}a_picture_that_ran_before_is_seen_as_one_that_runs_along"],
     },
     {
         "name": "cross_attention_gated",

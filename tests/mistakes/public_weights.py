@@ -12,15 +12,15 @@ MISTAKES = [
     {
         "name": "cross_fusion_left_out",
         "file": "unitalking/model/attention.py",
-        "old": "attended = attended + self._attend_to(other, queries, attention)",
-        "new": "attended = attended + 0 * self._attend_to(other, queries, attention)",
+        "old": "attended = attended + attention(rotated, other.seen.keys",
+        "new": "attended = attended + 0 * attention(rotated, other.seen.keys",
         "tests": [f"{CROSS}each_stream_sees_the_other_only_through_fusion"],
     },
     {
         "name": "cross_fusion_without_rotation_of_queries",
         "file": "unitalking/model/attention.py",
-        "old": "attention(_rotate(queries, self.heads, other.own_rope), keys",
-        "new": "attention(queries, keys",
+        "old": "attention(rotated, other.seen.keys",
+        "new": "attention(queries, other.seen.keys",
         "tests": [f"{CROSS}only_queries_and_keys_of_the_other_stream_are_rotated[own_rope]"],
     },
     {
@@ -33,16 +33,15 @@ MISTAKES = [
     {
         "name": "cross_fusion_after_the_others_cross_attention",
         "file": "unitalking/model/block.py",
-        "old": "    return seen, OtherStream(video.tokens, video.rope, audio.rope)",
-        "new": "    return seen and seen._replace(tokens=seen.tokens + audio.conditions.text.mean()), OtherStream("
-        "video.tokens, video.rope, audio.rope)",
+        "old": "project_other(audio.tokens, audio.rope), video.rope)",
+        "new": "project_other(audio.tokens + audio.conditions.text.mean(), audio.rope), video.rope)",
         "tests": [f"{CROSS}what_is_seen_is_the_other_stream_before_its_own_cross_attention"],
     },
     {
         "name": "cross_fusion_shows_the_sound_to_a_given_picture",
         "file": "unitalking/model/block.py",
-        "old": "if video_sees_audio else None",
-        "new": "if True else None",
+        "old": "    if video_sees_audio:",
+        "new": "    if True:",
         "tests": [f"{CROSS}a_given_picture_does_not_see_the_sound"],
     },
     {

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import UniTalkingConfig
-from ..types import CrossKeys, Rope
+from ..types import CrossKeys, Rope, SeenKeys
 from .rope import apply_rope
 
 AttentionFunction = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -61,13 +61,11 @@ class OtherStream(NamedTuple):
     """What a stream sees of the other in `cross` fusion.
 
     Attributes:
-        tokens: of the other stream after its self-attention, before its cross-attention, (B, T', D).
-        rope: rotation of the other stream's tokens.
+        seen: keys and values of the other stream, from `CrossAttention.project_other`.
         own_rope: rotation of the tokens that attend.
     """
 
-    tokens: Tensor
-    rope: Rope
+    seen: SeenKeys
     own_rope: Rope
 
 
@@ -126,13 +124,20 @@ class CrossAttention(nn.Module):
             voice = attention(queries, keys.reference_keys, keys.reference_values, self.heads)
             attended = torch.addcmul(attended, voice, voice_present.to(voice.dtype))
         if other is not None:
-            attended = attended + self._attend_to(other, queries, attention)
+            rotated = _rotate(queries, self.heads, other.own_rope)
+            attended = attended + attention(rotated, other.seen.keys, other.seen.values, self.heads)
         return self.o(attended)
 
-    def _attend_to(self, other: OtherStream, queries: Tensor, attention: AttentionFunction) -> Tensor:
-        tokens = self.pre_attn_norm_fusion(other.tokens)
-        keys = _rotate(self.norm_k_fusion(self.k_fusion(tokens)), self.heads, other.rope)
-        return attention(_rotate(queries, self.heads, other.own_rope), keys, self.v_fusion(tokens), self.heads)
+    def project_other(self, tokens: Tensor, rope: Rope) -> SeenKeys:
+        """What this stream sees of the other in `cross` fusion.
+
+        Args:
+            tokens: of the other stream after its self-attention, before its cross-attention, (B, T', D).
+            rope: rotation of them.
+        """
+        tokens = self.pre_attn_norm_fusion(tokens)
+        keys = _rotate(self.norm_k_fusion(self.k_fusion(tokens)), self.heads, rope)
+        return SeenKeys(keys, self.v_fusion(tokens))
 
 
 def joint_attention(
@@ -143,12 +148,16 @@ def joint_attention(
     With `video_sees_audio` off (the sound of a given video, TV2A) picture queries meet picture keys alone, which is
     the paper's mask without a dense matrix.
     """
+    if not video_sees_audio:
+        seen = SeenKeys(video.keys, video.values)
+        return attention(*video, heads), attention_beside(seen, audio, heads, attention)
     keys = torch.cat([video.keys, audio.keys], dim=1)
     values = torch.cat([video.values, audio.values], dim=1)
-    if not video_sees_audio:
-        return (
-            attention(video.queries, video.keys, video.values, heads),
-            attention(audio.queries, keys, values, heads),
-        )
     attended = attention(torch.cat([video.queries, audio.queries], dim=1), keys, values, heads)
     return attended.split([video.queries.shape[1], audio.queries.shape[1]], dim=1)
+
+
+def attention_beside(seen: SeenKeys, audio: Projected, heads: int, attention: AttentionFunction) -> Tensor:
+    """The sound's half of joint attention where the picture does not see it: (B, Ta, D)."""
+    keys = torch.cat([seen.keys, audio.keys], dim=1)
+    return attention(audio.queries, keys, torch.cat([seen.values, audio.values], dim=1), heads)

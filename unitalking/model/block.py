@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from ..config import UniTalkingConfig
-from ..types import Conditions, CrossKeys, Rope
-from .attention import AttentionFunction, CrossAttention, OtherStream, Projected, SelfAttention, joint_attention
+from ..types import Conditions, CrossKeys, Rope, SeenKeys
+from .attention import (
+    AttentionFunction,
+    CrossAttention,
+    OtherStream,
+    Projected,
+    SelfAttention,
+    attention_beside,
+    joint_attention,
+)
 from .modulation import Modulation, add_gated, modulate, modulation_table
 
 
@@ -91,6 +100,7 @@ def run_blocks(
     *,
     fusion: str | None,
     video_sees_audio: bool,
+    seen: SeenKeys | None = None,
 ) -> tuple[Tensor, ...]:
     """Block number `index` of the streams that are present; returns their tokens, (B, T, D) each.
 
@@ -98,6 +108,7 @@ def run_blocks(
         blocks, states: of video and audio in this order, or of the one stream there is.
         fusion: how the streams meet in this block, "joint" or "cross"; None: they do not.
         video_sees_audio: off for TV2A.
+        seen: of a picture that ran before, where the sound runs by itself.
     """
     modulations = [block.modulations(state.level) for block, state in zip(blocks, states, strict=True)]
     projected = [
@@ -105,9 +116,10 @@ def run_blocks(
         for block, state, modulation in zip(blocks, states, modulations, strict=True)
     ]
     heads = blocks[0].self_attn.heads
-    together = len(blocks) == 2
-    if together and fusion == "joint":
+    if len(blocks) == 2 and fusion == "joint":
         attended = joint_attention(*projected, heads, attention, video_sees_audio=video_sees_audio)
+    elif seen is not None and fusion == "joint":
+        attended = (attention_beside(seen, projected[0], heads, attention),)
     else:
         attended = tuple(attention(*stream, heads) for stream in projected)
     del projected
@@ -115,14 +127,47 @@ def run_blocks(
         block.add_attended(state, result, modulation[0])
         for block, state, result, modulation in zip(blocks, states, attended, modulations, strict=True)
     )
-    others = _others(*states, video_sees_audio) if together and fusion == "cross" else [None] * len(blocks)
+    others: Sequence[OtherStream | None] = [None] * len(blocks)
+    if fusion == "cross":
+        others = _others(blocks, states, seen, video_sees_audio=video_sees_audio)
     return tuple(
         block.finish(state, modulation[1], block.cross_keys(state.conditions, index), attention, other)
         for block, state, modulation, other in zip(blocks, states, modulations, others, strict=True)
     )
 
 
-def _others(video: StreamState, audio: StreamState, video_sees_audio: bool) -> tuple[OtherStream | None, OtherStream]:
-    """What video and audio see of each other in `cross` fusion."""
-    seen = OtherStream(audio.tokens, audio.rope, video.rope) if video_sees_audio else None
-    return seen, OtherStream(video.tokens, video.rope, audio.rope)
+def run_given_picture(
+    block: StreamBlock,
+    sound_block: StreamBlock,
+    state: StreamState,
+    index: int,
+    attention: AttentionFunction,
+    fusion: str | None,
+) -> tuple[Tensor, SeenKeys | None]:
+    """Block number `index` of a picture that sees no sound; its tokens, and what the sound's block sees of it."""
+    before, after = block.modulations(state.level)
+    projected = block.attention_inputs(state, before)
+    state = block.add_attended(state, attention(*projected, block.self_attn.heads), before)
+    seen = None
+    if fusion == "joint":
+        seen = SeenKeys(projected.keys, projected.values)
+    elif fusion == "cross":
+        seen = sound_block.cross_attn.project_other(state.tokens, state.rope)
+    return block.finish(state, after, block.cross_keys(state.conditions, index), attention, None), seen
+
+
+def _others(
+    blocks: tuple[StreamBlock, ...],
+    states: tuple[StreamState, ...],
+    seen: SeenKeys | None,
+    *,
+    video_sees_audio: bool,
+) -> tuple[OtherStream | None, ...]:
+    """What each stream sees of the other in `cross` fusion."""
+    if len(blocks) == 1:
+        return (None if seen is None else OtherStream(seen, states[0].rope),)
+    (video_block, audio_block), (video, audio) = blocks, states
+    heard = None
+    if video_sees_audio:
+        heard = OtherStream(video_block.cross_attn.project_other(audio.tokens, audio.rope), video.rope)
+    return heard, OtherStream(audio_block.cross_attn.project_other(video.tokens, video.rope), audio.rope)

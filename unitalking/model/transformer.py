@@ -8,16 +8,16 @@ by the caller and passed in.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..config import UniTalkingConfig
-from ..types import Conditions, Rope, StreamInput
+from ..types import Conditions, Rope, SeenKeys, StreamInput
 from .attention import AttentionFunction, torch_attention
-from .block import run_blocks
+from .block import run_blocks, run_given_picture
 from .rope import audio_positions, rope_table, video_positions
 from .stream import Stream
 
@@ -78,6 +78,7 @@ class UniTalking(nn.Module):
         audio: StreamInput | None,
         *,
         video_sees_audio: bool = True,
+        seen_picture: Mapping[int, SeenKeys] | None = None,
         attention: AttentionFunction = torch_attention,
         run_block: BlockRunner = run_plainly,
     ) -> tuple[Tensor | None, Tensor | None]:
@@ -87,6 +88,7 @@ class UniTalking(nn.Module):
             video: picture stream, None: it is not run (speech alone).
             audio: sound stream, None: it is not run (video alone).
             video_sees_audio: off for TV2A, where the sound must not change the given picture.
+            seen_picture: what the sound sees of a picture that `see_picture` ran, in place of `video`.
             attention: the attention to use, (B, Tq, D), (B, Tk, D), (B, Tk, D), heads -> (B, Tq, D).
             run_block: called with (index, block, tokens of the present streams) for every block.
 
@@ -105,7 +107,9 @@ class UniTalking(nn.Module):
             def block(tokens: Tokens, index: int = index, blocks: tuple[nn.Module, ...] = blocks) -> Tokens:
                 now = tuple(state._replace(tokens=part) for state, part in zip(states, tokens, strict=True))
                 fusion = self.config.fusion if self.config.is_joint(index) else None
-                return run_blocks(blocks, now, index, attention, fusion=fusion, video_sees_audio=video_sees_audio)
+                seen = None if seen_picture is None else seen_picture.get(index)
+                sight = {"video_sees_audio": video_sees_audio, "seen": seen}
+                return run_blocks(blocks, now, index, attention, fusion=fusion, **sight)
 
             tokens = run_block(index, block, tokens)
 
@@ -114,6 +118,35 @@ class UniTalking(nn.Module):
             for stream, state, part, level, given in zip(streams, states, tokens, levels, inputs, strict=True)
         )
         return next(velocities) if video else None, next(velocities) if audio else None
+
+    def see_picture(
+        self,
+        video: StreamInput,
+        *,
+        attention: AttentionFunction = torch_attention,
+        run_block: BlockRunner = run_plainly,
+    ) -> dict[int, SeenKeys]:
+        """What the sound sees of a given picture in every block (TV2A): the same at every step, so once per run.
+
+        Args:
+            video: the picture, held clean.
+            attention, run_block: see `forward`.
+        """
+        state, _ = self.video.begin(video)
+        seen: dict[int, SeenKeys] = {}
+        tokens: Tokens = (state.tokens,)
+        for index, blocks in enumerate(zip(self.video.blocks, self.audio.blocks, strict=True)):
+
+            def block(tokens: Tokens, index: int = index, blocks: tuple[nn.Module, ...] = blocks) -> Tokens:
+                now = state._replace(tokens=tokens[0])
+                fusion = self.config.fusion if self.config.is_joint(index) else None
+                after, keys = run_given_picture(*blocks, now, index, attention, fusion)
+                if keys is not None:
+                    seen[index] = keys
+                return (after,)
+
+            tokens = run_block(index, block, tokens)
+        return seen
 
     def encode_conditions(
         self,

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from builders import given, normal, rel_l2, run, tiny_config, tiny_model
+from builders import given, normal, rel_l2, run, stream_inputs, tiny_config, tiny_model
 from torch import Tensor
 
 from unitalking.model.attention import CrossAttention, OtherStream, torch_attention
 from unitalking.model.rope import apply_rope, audio_positions, rope_table, video_positions
 from unitalking.model.transformer import UniTalking
-from unitalking.types import CrossKeys
+from unitalking.types import CrossKeys, Rope
 
 
 def cross_model(**changes: Any) -> UniTalking:
@@ -57,6 +57,18 @@ def test_a_given_picture_does_not_see_the_sound() -> None:
     assert rel_l2(audio, run(model, inputs.but(video_timestep=None))[1]) > 1e-2
 
 
+@pytest.mark.parametrize("joint_blocks", [None, 1])
+def test_a_picture_that_ran_before_is_seen_as_one_that_runs_along(joint_blocks: int | None) -> None:
+    model, inputs = cross_model(joint_blocks=joint_blocks), given()
+    inputs = inputs.but(video_timestep=torch.zeros_like(inputs.video_timestep))
+    video, audio = stream_inputs(model, inputs)
+    seen = model.see_picture(video)
+    assert list(seen) == list(range(joint_blocks or 2))
+    nothing, kept = model(None, audio, seen_picture=seen)
+    assert nothing is None
+    torch.testing.assert_close(kept, model(video, audio, video_sees_audio=False)[1], rtol=1e-9, atol=1e-9)
+
+
 def test_blocks_after_the_last_that_meets_are_separate() -> None:
     inputs = given()
     video, audio = run(cross_model(joint_blocks=0), inputs)
@@ -81,8 +93,11 @@ def test_only_queries_and_keys_of_the_other_stream_are_rotated(moved: str) -> No
     def heads(projected: Tensor) -> Tensor:
         return projected.unflatten(-1, (2, -1))
 
+    def other(own_rope: Rope, rope: Rope) -> OtherStream:
+        return OtherStream(module.project_other(seen, rope), own_rope)
+
     def result(**changes: Any) -> Tensor:
-        return module(tokens, text, None, torch_attention, OtherStream(seen, **{**ropes, **changes}))
+        return module(tokens, text, None, torch_attention, other(**{**ropes, **changes}))
 
     queries = module.norm_q(module.q(tokens))
     normed = module.pre_attn_norm_fusion(seen)

@@ -88,6 +88,22 @@ def test_a_given_video_does_not_depend_on_the_sound() -> None:
     assert torch.equal(run(model, inputs.but(audio_timestep=None))[0], video), "the same as the video stream alone"
 
 
+@pytest.mark.parametrize("joint_blocks", [None, 1])
+def test_a_picture_that_ran_before_is_seen_as_one_that_runs_along(joint_blocks: int | None) -> None:
+    model, inputs = tiny_model(tiny_config(joint_blocks=joint_blocks)), given(voice=True)
+    inputs = inputs.but(video_timestep=torch.zeros_like(inputs.video_timestep))
+    video, _ = stream_inputs(model, inputs)
+    seen = model.see_picture(video)
+    assert list(seen) == list(range(joint_blocks or 2))
+    for noise_level in (900.0, 40.0):
+        _, audio = stream_inputs(model, inputs.but(audio_timestep=torch.full_like(inputs.audio_timestep, noise_level)))
+        nothing, kept = model(None, audio, seen_picture=seen)
+        along = model(video, audio, video_sees_audio=False)[1]
+        assert nothing is None
+        torch.testing.assert_close(kept, along, rtol=1e-9, atol=1e-9)
+        assert rel_l2(model(None, audio)[1], along) > 1e-3
+
+
 def test_a_generated_video_depends_on_the_sound() -> None:
     model, inputs = tiny_model(), given()
     video = run(model, inputs)[0]
