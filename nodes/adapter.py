@@ -28,6 +28,7 @@ from ..unitalking.types import Conditions, NoiseLevels, StreamInput
 from ..unitalking.voice import fill_reference
 from .blocks import BlockRunner
 from .constants import AUDIO_CONTEXT_KEY, VOICE_KEY
+from .given_picture import KeptPicture, patches_blocks, place_for, seen_bytes
 from .inputs import fit_context
 from .run import RUN_KEY, Run, room_for
 from .windows import audio_start, audio_window, held_in_window
@@ -106,17 +107,47 @@ class DiffusionModel(UniTalking):
         held = conditions.get("held")
         kept = self._conditions(run, video, audio, context, conditions, transformer_options)
         start = audio_start(transformer_options.get("context_window"), self.config)
+        picture = self._stream(run, "video", video, timestep, held and held.video, kept[0])
+        sees_audio = held is None or held.video_sees_audio
+        seen = None
+        if picture is not None and audio is not None and not sees_audio:
+            seen = self._seen_picture(run, picture, transformer_options)
+        picture = picture if seen is None else None
+        sound = self._stream(run, "audio", audio, timestep, held and held.audio, kept[1], start)
+        running = [stream for stream, given in ((self.video, picture), (self.audio, sound)) if given is not None]
         velocities = super().forward(
-            self._stream(run, "video", video, timestep, held and held.video, kept[0]),
-            self._stream(run, "audio", audio, timestep, held and held.audio, kept[1], start),
-            video_sees_audio=held is None or held.video_sees_audio,
+            picture,
+            sound,
+            video_sees_audio=sees_audio,
+            seen_picture=seen,
             attention=_attention(transformer_options),
-            run_block=BlockRunner(self, transformer_options, timestep.device, run.skipped_block),
+            run_block=BlockRunner(running, transformer_options, timestep.device, run.skipped_block),
         )
         picture = latents[0].new_zeros(shape) if velocities[0] is None else velocities[0][..., : shape[3], : shape[4]]
         if plain:
             return picture
         return [picture, torch.zeros_like(latents[1]) if velocities[1] is None else velocities[1]]
+
+    def _seen_picture(self, run: Run, picture: StreamInput, transformer_options: dict[str, Any]) -> KeptPicture | None:
+        """What the sound sees of a given picture, kept for the run; None where the picture has to run along."""
+        uuids = transformer_options.get("uuids")
+        if uuids is None or patches_blocks(transformer_options):
+            return None
+        latent, window = picture.latent, transformer_options.get("context_window")
+        shown = None if window is None else (getattr(window, "causal_anchor_index", None), *window.index_list)
+        key = (*uuids, shown, tuple(latent.shape), latent.device, latent.dtype, run.hook_state())
+        size = seen_bytes(self.config, latent.shape[0], picture.rope.cos.shape[0], latent.element_size())
+        reserve = self.reserve_bytes([latent.shape[0], 1, latent[0].numel()])
+        place = run.once(("place", *key), lambda: place_for(size, latent.device, reserve, run.keep_picture))
+        if place is None:
+            return None
+
+        def compute() -> KeptPicture:
+            runner = BlockRunner((self.video, self.audio), transformer_options, latent.device, run.skipped_block)
+            seen = self.see_picture(picture, attention=_attention(transformer_options), run_block=runner)
+            return KeptPicture(seen, place, latent.device)
+
+        return run.once(("picture", *key), compute)
 
     def _conditions(
         self,

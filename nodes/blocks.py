@@ -9,20 +9,31 @@ import comfy.model_prefetch
 import torch
 from torch import Tensor, nn
 
-from ..unitalking.model.transformer import Tokens, UniTalking
+from ..unitalking.model.stream import Stream
+from ..unitalking.model.transformer import Tokens
 
 NEGATIVE_PASS = 1  # the host's number of it among the conditionings of a call
 
 
 class BlockRunner:
-    """Runs blocks for the host: fetches weights ahead, lets patches replace a block or change its result."""
+    """Runs blocks for the host: fetches weights ahead, lets patches replace a block or change its result.
+
+    Args:
+        streams: those that run.
+        transformer_options: of this call.
+        device: where the network runs.
+        skipped_block: that the negative leaves out; 0: none.
+    """
 
     def __init__(
-        self, model: UniTalking, transformer_options: dict[str, Any], device: torch.device, skipped_block: int
+        self,
+        streams: Sequence[Stream],
+        transformer_options: dict[str, Any],
+        device: torch.device,
+        skipped_block: int,
     ) -> None:
         self.options, self.device, self.skipped_block = transformer_options, device, skipped_block
-        streams = [stream.blocks for stream in (model.video, model.audio) if stream is not None]
-        self.pairs = [nn.ModuleList(blocks) for blocks in zip(*streams, strict=True)]
+        self.pairs = [nn.ModuleList(blocks) for blocks in zip(*(stream.blocks for stream in streams), strict=True)]
         self.queue = comfy.model_prefetch.make_prefetch_queue(list(self.pairs), device, transformer_options)
         transformer_options["total_blocks"] = len(self.pairs)
         transformer_options["block_type"] = "double"

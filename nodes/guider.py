@@ -13,6 +13,7 @@ from torch import Tensor
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.guidance import Guidance, needed_passes
 from .constants import CATEGORY, VOICE_KEY
+from .given_picture import AUTO, keep_picture_input
 from .messages import config_of
 
 VIDEO_TOOLTIP = (
@@ -35,12 +36,16 @@ class AVGuider(comfy.samplers.CFGGuider):
         model_patcher: a UniTalking MODEL.
         guidance: strengths.
         skipped_block: the block that the negative pass leaves out, 0: none.
+        keep_picture: where a given picture is kept, of `given_picture.PLACES`.
     """
 
-    def __init__(self, model_patcher: Any, guidance: Guidance, skipped_block: int = 0) -> None:
+    def __init__(
+        self, model_patcher: Any, guidance: Guidance, skipped_block: int = 0, keep_picture: str = AUTO
+    ) -> None:
         super().__init__(model_patcher)
         self.guidance = guidance
         self.skipped_block = skipped_block
+        self.keep_picture = keep_picture
         self.set_cfg(guidance.video)
         self.streams: tuple[str, ...] = ("video", "audio")
         self.video_values = 0
@@ -210,6 +215,7 @@ class JointGuider(io.ComfyNode):
                 *guidance_inputs(),
                 skipped_block_input(),
                 *interval_inputs(),
+                keep_picture_input(),
             ],
             outputs=[io.Guider.Output(display_name="guider")],
         )
@@ -226,17 +232,20 @@ class JointGuider(io.ComfyNode):
         skipped_block: int = 0,
         guidance_from: float = 1.0,
         guidance_to: float = 0.0,
+        keep_picture: str = AUTO,
     ) -> io.NodeOutput:
         """Builds the guider."""
         config = config_of(model, "Joint Guider")
         interval = guidance_from, guidance_to
         guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice, *interval)
         skipped = skipped_block_of(config, skipped_block)
-        return io.NodeOutput(joint_guider(model, positive, negative, guidance, skipped))
+        return io.NodeOutput(joint_guider(model, positive, negative, guidance, skipped, keep_picture))
 
 
-def joint_guider(model: Any, positive: list, negative: list, guidance: Guidance, skipped_block: int = 0) -> AVGuider:
+def joint_guider(
+    model: Any, positive: list, negative: list, guidance: Guidance, skipped_block: int = 0, keep_picture: str = AUTO
+) -> AVGuider:
     """A guider with its conditionings set."""
-    guider = AVGuider(model, guidance, skipped_block)
+    guider = AVGuider(model, guidance, skipped_block, keep_picture)
     guider.set_conds(positive, negative)
     return guider

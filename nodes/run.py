@@ -14,6 +14,7 @@ import comfy.model_management
 import torch
 
 from .constants import VOICE_KEY
+from .given_picture import AUTO
 from .inputs import check_latent_shapes
 
 Value = TypeVar("Value")
@@ -30,12 +31,16 @@ class Run:
         has_voice: whether any conditioning of the run carries a voice; without one the branch is never computed.
         patcher: the patcher that samples, None outside of sampling.
         skipped_block: the block that the negative pass leaves out, 0: none.
+        keep_picture: where a given picture is kept, of `given_picture.PLACES`.
     """
 
-    def __init__(self, *, has_voice: bool = True, patcher: Any = None, skipped_block: int = 0) -> None:
+    def __init__(
+        self, *, has_voice: bool = True, patcher: Any = None, skipped_block: int = 0, keep_picture: str = AUTO
+    ) -> None:
         self.has_voice = has_voice
         self.patcher = patcher
         self.skipped_block = skipped_block
+        self.keep_picture = keep_picture
         self._kept: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, compute: Callable[[], Value]) -> Value:
@@ -66,7 +71,8 @@ def around_sampling(executor: Any, *args: Any, latent_shapes: list[Sequence[int]
     check_latent_shapes(latent_shapes, config)
     has_voice = any(VOICE_KEY in cond for conds in guider.conds.values() for cond in conds)
     skipped = getattr(guider, "skipped_block", config.sampling.skipped_block)
-    run = Run(has_voice=has_voice, patcher=guider.model_patcher, skipped_block=skipped)
+    keep_picture = getattr(guider, "keep_picture", AUTO)
+    run = Run(has_voice=has_voice, patcher=guider.model_patcher, skipped_block=skipped, keep_picture=keep_picture)
     options = guider.model_options.setdefault("transformer_options", {})
     options[RUN_KEY] = run
     latent_format = guider.model_patcher.model.latent_format

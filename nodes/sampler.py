@@ -21,6 +21,7 @@ from ..unitalking.guidance import Guidance, needed_passes
 from .checks import check_finite
 from .constants import CATEGORY, VOICE_KEY
 from .cost import Cost, estimate_cost
+from .given_picture import AUTO, keep_picture_input
 from .guider import (
     guidance_inputs,
     interval_inputs,
@@ -106,6 +107,7 @@ class JointSampler(io.ComfyNode):
                     tooltip="Noise of your own (Joint Noise, RandomNoise); the seed is then unused.",
                 ),
                 *interval_inputs(),
+                keep_picture_input(),
             ],
             outputs=[io.Latent.Output(display_name="latent")],
             hidden=[io.Hidden.unique_id],
@@ -132,6 +134,7 @@ class JointSampler(io.ComfyNode):
         noise: Any = None,
         guidance_from: float = 1.0,
         guidance_to: float = 0.0,
+        keep_picture: str = AUTO,
     ) -> io.NodeOutput:
         """Samples, with a report before the first step and after the last."""
         config = config_of(model, "Joint Flow Sampler")
@@ -140,7 +143,8 @@ class JointSampler(io.ComfyNode):
         interval = guidance_from, guidance_to
         guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice, *interval)
         sigmas = make_sigmas(model, scheduler, sampler, steps or preset_steps(config, preset), denoise)
-        guider = joint_guider(model, positive, negative, guidance, skipped_block_of(config, skipped_block))
+        skipped = skipped_block_of(config, skipped_block)
+        guider = joint_guider(model, positive, negative, guidance, skipped, keep_picture)
         cost = estimate_cost(model, latent["samples"], _passes(guidance, positive, sigmas), len(sigmas) - 1)
         say(cls, cost.text())
         noise = AVNoise(seed) if noise is None else noise

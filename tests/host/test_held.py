@@ -90,7 +90,11 @@ def test_the_network_is_told_what_is_held_and_which_task_it_is(lab: Lab, task: s
     for call in calls:
         given = {"factors": factors(video, audio), "video_sees_audio": sees}
         expected = plain.velocity(call["latents"], call["timestep"] / 1000, cond, **given)
-        assert [rel(a, b) <= LIMIT for a, b in zip(call["velocity"], expected, strict=True)] == [True, True]
+        assert rel(call["velocity"][1], expected[1]) <= LIMIT
+        if sees:
+            assert rel(call["velocity"][0], expected[0]) <= LIMIT
+        else:
+            assert not call["velocity"][0].any(), "the picture ran before"
     assert len(calls) == 3
 
 
@@ -117,7 +121,8 @@ def test_the_network_sees_held_tokens_clean_at_every_step(lab: Lab) -> None:
 def test_a_given_picture_is_not_changed_by_the_sound(lab: Lab) -> None:
     """TV2A: the picture's velocity is the same whatever the sound's noise; in every other task it is not."""
     for task, (video, audio, sees) in TASKS.items():
-        velocities = [run(lab, lab.masked(*clip(), video, audio), seed=seed)[1] for seed in (3, 4)]
+        along = {"keep_picture": "recompute"}
+        velocities = [run(lab, lab.masked(*clip(), video, audio), seed=seed, **along)[1] for seed in (3, 4)]
         pictures, sounds = ([calls[0]["velocity"][stream] for calls in velocities] for stream in (0, 1))
         assert torch.equal(*pictures) == (not sees), task
         assert not torch.equal(*sounds), task

@@ -302,4 +302,37 @@ MISTAKES = [
         "tests": [GUIDANCE + "test_outside_of_its_interval_guidance_costs_nothing"],
         "host": True,
     },
+    # ---- the given picture of TV2A
+    {
+        "name": "sound_sees_no_given_picture",
+        "file": "nodes/adapter.py",
+        "old": "            seen_picture=seen,",
+        "new": "            seen_picture=None,",
+        "tests": ["tests/host/test_given_picture.py::test_a_kept_picture_gives_the_sound_of_one_that_runs_along"],
+        "host": True,
+    },
+    {
+        "name": "context_windows_share_a_given_picture",
+        "file": "nodes/adapter.py",
+        "old": "shown = None if window is None else",
+        "new": "shown = None if True else",
+        "tests": ["tests/host/test_given_picture.py::test_context_windows_keep_a_picture_each"],
+        "host": True,
+    },
+    {
+        "name": "given_picture_kept_where_a_step_needs_the_room",
+        "file": "nodes/given_picture.py",
+        "old": "if num_bytes < free(device) - reserve_bytes:",
+        "new": "if num_bytes < free(device):",
+        "tests": ["tests/host/test_given_picture.py::test_the_place_follows_from_free_memory"],
+        "host": True,
+    },
+    {
+        "name": "given_picture_runs_at_every_step",
+        "file": "nodes/adapter.py",
+        "old": 'return run.once(("picture", *key), compute)',
+        "new": "return compute()",
+        "tests": ["tests/host/test_given_picture.py::test_the_picture_runs_once_and_the_sound_at_every_step"],
+        "host": True,
+    },
 ]

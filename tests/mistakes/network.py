@@ -260,7 +260,7 @@ MISTAKES = [
     {
         "name": "streams_not_joined",
         "file": "unitalking/model/block.py",
-        "old": 'if together and fusion == "joint":',
+        "old": 'if len(blocks) == 2 and fusion == "joint":',
         "new": 'if False and fusion == "joint":',
         "tests": [
             f"{PLAIN}[t2av]",
