@@ -1,19 +1,21 @@
-"""The portraits and voices that ship with the pack, so that a fresh install runs."""
+"""The portraits, voices and clips that ship with the pack, so that a fresh install runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import torch
+from comfy_api.latest import InputImpl
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from .files import PACK
 
 NO_SAMPLE = "none"
-PORTRAITS, VOICES = PACK / "assets" / "portraits", PACK / "assets" / "voices"
+PORTRAITS, VOICES, CLIPS = (PACK / "assets" / name for name in ("portraits", "voices", "clips"))
 
 
 def portrait_choices() -> list[str]:
@@ -24,6 +26,16 @@ def portrait_choices() -> list[str]:
 def voice_choices() -> list[str]:
     """Names of the built-in voices."""
     return [*_names(VOICES, {".flac"}), NO_SAMPLE]
+
+
+def clip_choices() -> list[str]:
+    """Names of the built-in clips of a person who speaks."""
+    return [*_names(CLIPS, {".mp4"}), NO_SAMPLE]
+
+
+def load_clip(name: str) -> Any:
+    """A built-in clip as VIDEO, pictures and sound."""
+    return InputImpl.VideoFromFile(str(_find(CLIPS, name)))
 
 
 def load_portrait(name: str) -> Tensor:
@@ -50,6 +62,5 @@ def _names(folder: Path, suffixes: set[str]) -> list[str]:
 def _find(folder: Path, name: str) -> Path:
     for file in folder.glob(f"{name}.*"):
         return file
-    raise FileNotFoundError(
-        f"{name} is not among the pack's {folder.name}: {', '.join(_names(folder, {'.png', '.flac'}))}."
-    )
+    names = ", ".join(sorted(file.stem for file in folder.iterdir()))
+    raise FileNotFoundError(f"{name} is not among the pack's {folder.name}: {names}.")

@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .conditioning import EncodeVoiceReference, TextPrompt
 from .decode import Decode
+from .driving import DrivingAudio, DrivingVideo
 from .files import register_folders
 from .guider import JointGuider
 from .latents import EmptyLatent, Portrait
@@ -25,6 +26,8 @@ NODES: list[type[io.ComfyNode]] = [
     TextPrompt,
     EmptyLatent,
     Portrait,
+    DrivingVideo,
+    DrivingAudio,
     JointNoise,
     FlowUniPC,
     FlowSigmas,

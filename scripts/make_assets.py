@@ -1,8 +1,8 @@
-"""Remakes the sample portraits and voices of `assets/`.
+"""Remakes the sample portraits, voices and clips of `assets/`.
 
-    python -m scripts.make_assets [--out DIR] [--only portraits|voices]
+    python -m scripts.make_assets [--out DIR] [--only portraits|voices|clips]
 
-Both are of the synthetic family that the pack's own model is trained on, but of people and voices that training never
+All are of the synthetic family that the pack's own model is trained on, but of people and voices that training never
 meets. Run from the pack's folder, with what `requirements-train.txt` names; the same versions give the same files.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from unitalking.synthetic import MissingEspeakError
+from unitalking.synthetic import MissingEspeakError, SyntheticClips, SyntheticConfig
 from unitalking.synthetic.espeak import SAMPLE_RATE
 from unitalking.synthetic.face import Face, Pose
 from unitalking.synthetic.look import look_of
@@ -53,6 +53,12 @@ VOICES: dict[str, tuple[str, str]] = {
     "martin_deep": ("en-us+max-20", "The old train leaves at seven, and it never waits for anyone."),
     "nora_bright": ("en-us+belinda-42", "Look at that! Nine small birds are sitting on the yellow wall."),
 }
+
+
+# Held-out clips by number: someone speaks a sentence, to be dubbed anew or given another face.
+CLIPS: dict[str, int] = {"question": 59, "weather": 20}
+CLIP_SOURCE = SyntheticConfig(clips=60, seed=77, split="held_out")
+CLIP_CRF = "16"
 
 
 def portrait(identity: int, size: int) -> Image.Image:
@@ -91,30 +97,63 @@ def make_voices(folder: Path) -> None:
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 
+def make_clips(folder: Path) -> None:
+    """Draws and speaks every clip of CLIPS as `folder/<name>.mp4`.
+
+    Raises:
+        MissingEspeakError: espeak-ng is not installed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    source = SyntheticClips(CLIP_SOURCE)
+    for name, number in CLIPS.items():
+        path, clip = folder / f"{name}.mp4", source.clip(number)
+        write_clip(path, clip.frames.numpy(), clip.samples)
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {source.spec(number).speech!r}")
+
+
+def write_clip(path: Path, frames: np.ndarray, samples: torch.Tensor) -> None:
+    """Pictures (F, H, W, 3) and samples (S,) as H.264 and FLAC."""
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        picture = container.add_stream("libx264", rate=CLIP_SOURCE.fps, options={"crf": CLIP_CRF, "preset": "veryslow"})
+        picture.height, picture.width = frames.shape[1:3]
+        picture.pix_fmt, picture.codec_context.thread_count = "yuv420p", 1
+        sound = container.add_stream("flac", rate=CLIP_SOURCE.sample_rate, layout="mono")
+        for each in frames:
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(each, format="rgb24")))
+        container.mux(picture.encode(None))
+        mux_samples(container, sound, samples)
+
+
 def write_flac(path: Path, samples: torch.Tensor, sample_rate: int) -> None:
     """One mono 16-bit FLAC file of samples (S,) in [-1, 1)."""
-    data = (samples * 32768).round().numpy().astype(np.int16)[None]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("flac", rate=sample_rate, layout="mono", options={"compression_level": "12"})
-        for start in range(0, data.shape[1], FLAC_FRAME_SAMPLES):
-            part = np.ascontiguousarray(data[:, start : start + FLAC_FRAME_SAMPLES])
-            frame = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
-            frame.sample_rate, frame.pts = sample_rate, start
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+        mux_samples(container, stream, samples)
+
+
+def mux_samples(container: av.container.OutputContainer, stream: av.AudioStream, samples: torch.Tensor) -> None:
+    """Samples (S,) in [-1, 1) as 16 bit."""
+    data = (samples * 32768).round().numpy().astype(np.int16)[None]
+    for start in range(0, data.shape[1], FLAC_FRAME_SAMPLES):
+        part = np.ascontiguousarray(data[:, start : start + FLAC_FRAME_SAMPLES])
+        frame = av.AudioFrame.from_ndarray(part, format="s16", layout="mono")
+        frame.sample_rate, frame.pts = stream.rate, start
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+
+
+MAKERS = {"portraits": make_portraits, "voices": make_voices, "clips": make_clips}
 
 
 def main() -> int:
     """Parses the command line and makes what it asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ASSETS, help="folder that gets portraits/ and voices/")
-    parser.add_argument("--only", choices=("portraits", "voices"), help="make only these")
+    parser.add_argument("--out", type=Path, default=ASSETS, help="folder that gets portraits/, voices/ and clips/")
+    parser.add_argument("--only", choices=MAKERS, help="make only these")
     arguments = parser.parse_args()
     try:
-        if arguments.only != "voices":
-            make_portraits(arguments.out / "portraits")
-        if arguments.only != "portraits":
-            make_voices(arguments.out / "voices")
+        for name in (arguments.only,) if arguments.only else MAKERS:
+            MAKERS[name](arguments.out / name)
     except MissingEspeakError as error:
         print(error, file=sys.stderr)
         return 1

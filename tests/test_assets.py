@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unitalking.synthetic import MissingEspeakError
+from unitalking.synthetic import MissingEspeakError, SyntheticClips
 from unitalking.synthetic.look import HELD_OUT_FROM, HELD_OUT_IDENTITIES, look_of
 from unitalking.synthetic.speech import espeak, utterance
 from unitalking.synthetic.vocabulary import templates, words
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "assets"
 PORTRAITS = sorted((ASSETS / "portraits").iterdir())
 VOICES = sorted((ASSETS / "voices").iterdir())
+CLIPS = sorted((ASSETS / "clips").iterdir())
 
 
 def pixels(picture: Image.Image) -> np.ndarray:
@@ -42,13 +43,14 @@ def described(path: Path) -> str:
     return line
 
 
-def test_all_samples_together_are_a_few_hundred_kilobytes() -> None:
-    assert sum(file.stat().st_size for file in ASSETS.rglob("*") if file.is_file()) < 900_000
+def test_all_samples_together_are_about_a_megabyte() -> None:
+    assert sum(file.stat().st_size for file in ASSETS.rglob("*") if file.is_file()) < 1_100_000
 
 
 def test_the_folders_hold_what_the_script_makes_and_nothing_else() -> None:
     assert [path.name for path in PORTRAITS] == sorted(f"{name}.jpg" for name in make_assets.PORTRAITS)
     assert [path.name for path in VOICES] == sorted(f"{name}.flac" for name in make_assets.VOICES)
+    assert [path.name for path in CLIPS] == sorted(f"{name}.mp4" for name in make_assets.CLIPS)
     assert len(PORTRAITS) >= 6
     assert len(VOICES) >= 4
 
@@ -117,6 +119,25 @@ def test_a_voice_is_a_few_seconds_of_mono_speech(path: Path) -> None:
     assert 3.5 <= waveform.shape[1] / rate <= 5.0
     assert np.abs(waveform).max() < 0.9
     assert 10 * np.log10(np.mean(waveform**2)) == pytest.approx(-20, abs=0.5)
+
+
+@pytest.mark.parametrize("path", CLIPS, ids=lambda path: path.stem)
+def test_a_clip_is_the_held_out_one_that_the_readme_names(path: Path, tmp_path: Path) -> None:
+    try:
+        espeak()
+    except MissingEspeakError as error:
+        pytest.skip(str(error))
+    number, source = make_assets.CLIPS[path.stem], SyntheticClips(make_assets.CLIP_SOURCE)
+    assert f"| {number} | {source.spec(number).speech} |" in described(path)
+    assert source.config.split == "held_out"
+    clip = source.clip(number)
+    with av.open(str(path)) as container:
+        shown = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    assert shown.shape == tuple(clip.frames.shape)
+    assert np.abs(shown.astype(float) - clip.frames.numpy()).mean() < 3.0
+    waveform, rate = samples(path)
+    assert rate == source.config.sample_rate
+    assert np.abs(waveform[0] - clip.samples.numpy()).max() <= 2 / 32768
 
 
 def test_espeak_speaks_the_same_voices_again(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A picture of any size and shape made into the first frame of a clip. No files, no ComfyUI.
+"""Pictures of any size and shape made into frames of a clip. No files, no ComfyUI.
 
 Axes: B pictures, H and W pixels, C channels.
 Source: the centre crop is the one of Wan2.2's image-to-video sampling (reference.md A1); pad, stretch and the handling
@@ -42,15 +42,21 @@ def fit_portrait(image: Tensor, width: int, height: int, mode: FitMode) -> tuple
         TypeError: `image` is not a floating point tensor.
         ValueError: wrong rank or channels, no pixels, NaN or infinite values, or an unknown mode.
     """
-    _check(image, width, height, mode)
-    notes: list[str] = []
+    fitted, notes = fit_pictures(image[:1], width, height, mode)
     if image.shape[0] > 1:
-        notes.append(f"The batch has {image.shape[0]} pictures; only the first is used.")
-    picture = image[:1].movedim(-1, 1)  # (1, C, H, W)
-    picture = picture if picture.dtype == torch.float64 else picture.float()
-    picture = _opaque(_in_range(picture, notes), notes)
+        notes = (f"The batch has {image.shape[0]} pictures; only the first is used.", *notes)
+    return fitted, notes
+
+
+def fit_pictures(images: Tensor, width: int, height: int, mode: FitMode) -> tuple[Tensor, tuple[str, ...]]:
+    """All pictures of a batch as `fit_portrait` does it, (B, height, width, 3)."""
+    _check(images, width, height, mode)
+    notes: list[str] = []
+    pictures = images.movedim(-1, 1)  # (B, C, H, W)
+    pictures = pictures if pictures.dtype == torch.float64 else pictures.float()
+    pictures = _opaque(_in_range(pictures, notes), notes)
     fit = {"crop": _crop, "pad": _pad, "stretch": _stretch}[mode]
-    return fit(picture, width, height, notes).movedim(1, -1).contiguous(), tuple(notes)
+    return fit(pictures, width, height, notes).movedim(1, -1).contiguous(), tuple(notes)
 
 
 def _check(image: Tensor, width: int, height: int, mode: str) -> None:
@@ -63,10 +69,10 @@ def _check(image: Tensor, width: int, height: int, mode: str) -> None:
         )
     if image.numel() == 0:
         raise ValueError(f"The picture is empty (shape {tuple(image.shape)}): wire an IMAGE with at least one pixel.")
-    bad = int((~torch.isfinite(image[:1])).sum())
+    bad = int((~torch.isfinite(image)).sum())
     if bad:
         raise ValueError(
-            f"The picture has {bad} values that are NaN or infinite, of {image[:1].numel()}: the node that made it "
+            f"The picture has {bad} values that are NaN or infinite, of {image.numel()}: the node that made it "
             "failed; look there first (a VAE in fp16 is a usual cause)."
         )
     if width < 1 or height < 1:

@@ -109,3 +109,25 @@ def position_scale(fps: Rate, time_stride: int, sample_rate: int, samples_per_la
     the model's rates alone, never on the two lengths of a clip.
     """
     return rational(fps) / time_stride / Fraction(sample_rate, samples_per_latent)
+
+
+def clip_within(seconds: Rate, fps: Rate, time_stride: int = 4) -> int:
+    """The longest valid clip that lasts at most `seconds`; 0 where there is none.
+
+    Half a picture more is taken for rounding: files often say a little less than they hold.
+    """
+    pictures = math.floor(Fraction(seconds).limit_denominator(10**6) * rational(fps) + Fraction(1, 2))
+    return max(0, (pictures - 1) // time_stride * time_stride + 1) if pictures else 0
+
+
+def shown_pictures(frames: int, fps: Rate, source_fps: Rate, available: int) -> list[int]:
+    """Which picture of a source is on the screen when each of a clip's `frames` pictures is.
+
+    Args:
+        frames: of the clip.
+        fps: of the clip.
+        source_fps: of the source.
+        available: pictures that the source has; the last stays on.
+    """
+    step = rational(source_fps) / rational(fps)
+    return [min(math.floor(frame * step), available - 1) for frame in range(frames)]

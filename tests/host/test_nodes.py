@@ -30,6 +30,8 @@ NODES = {
     "UniTalkingTextPrompt": "Text Prompt",
     "UniTalkingEmptyLatent": "Empty AV Latent",
     "UniTalkingPortrait": "Portrait Image",
+    "UniTalkingDrivingVideo": "Driving Video",
+    "UniTalkingDrivingAudio": "Driving Audio",
     "UniTalkingNoise": "Joint Noise",
     "UniTalkingFlowUniPC": "Flow UniPC",
     "UniTalkingSigmas": "Flow Sigmas",
@@ -121,7 +123,7 @@ def test_zero_stands_for_the_models_own_value(infos: dict[str, dict[str, Any]]) 
         for node, name, kind, options in inputs_of(infos)
         if kind in ("INT", "FLOAT") and name.startswith(OURS_BY_DEFAULT)
     }
-    assert len(found) == 13
+    assert len(found) == 17
     assert set(found.values()) == {0}
 
 

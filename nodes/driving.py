@@ -1,0 +1,369 @@
+"""Driving Video and Driving Audio: one stream is given, the other is generated in time with it (TV2A, A2V)."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import torch
+from comfy.nested_tensor import NestedTensor
+from comfy_api.latest import InputImpl, io
+from torch import Tensor
+from torch.nn import functional
+
+from ..unitalking import timeline
+from ..unitalking.config import UniTalkingConfig
+from ..unitalking.portrait import FIT_MODES, fit_pictures
+from ..unitalking.tasks import TASKS
+from ..unitalking.voice import resample
+from .assets import NO_SAMPLE, clip_choices, load_clip
+from .checks import check_finite
+from .constants import CATEGORY
+from .latents import empty_latent, foreign_picture, snap_size
+from .messages import config_of, say
+from .vae import AudioVAE, codec_id
+
+SILENT = 1e-3  # -60 dBFS
+LOWEST_FPS, HIGHEST_FPS = 1, 240
+
+
+class Part(NamedTuple):
+    """What of a given clip is used.
+
+    Attributes:
+        frames: of the model's clip.
+        start_s: where it begins in what was given.
+        notes: what a person should know.
+    """
+
+    frames: int
+    start_s: Fraction
+    notes: tuple[str, ...]
+
+
+def part_of(config: UniTalkingConfig, given_s: Fraction, start_s: float, what: str, *, whole: bool) -> Part:
+    """The longest clip that fits into what was given, from `start_s` on.
+
+    Args:
+        config: the model's lengths.
+        given_s: how long it is.
+        start_s: where to begin.
+        what: for messages.
+        whole: what is over the last valid length counts as well, and is filled up (sound); else it is cut (pictures).
+
+    Raises:
+        ValueError: nothing is left after `start_s`, or less than the model's shortest clip.
+    """
+    start = Fraction(start_s).limit_denominator(10**6)
+    left = given_s - start
+    if left <= 0:
+        raise ValueError(
+            f"{what} lasts {float(given_s):.2f} s, start_s is {start_s:g}: nothing is left. Choose an earlier start."
+        )
+    longest = config.trained.max_frames
+    frames = timeline.clip_within(left, config.fps, config.time_stride)
+    if whole:
+        frames = timeline.frames_for(float(left), config.fps, config.time_stride)
+    if config.lengths:
+        longest = max(length for length, _ in config.lengths)
+        fitting = [length for length, _ in config.lengths if whole or length <= frames]
+        frames = min((length for length in fitting if length >= frames), default=max(fitting, default=0))
+    if frames < 1 + config.time_stride:
+        shortest = min((length for length, _ in config.lengths), default=1 + config.time_stride)
+        raise ValueError(
+            f"{what} has {float(left):.2f} s from {start_s:g} s on, this model's shortest clip is {shortest} pictures "
+            f"({shortest / config.fps:.2f} s): give a longer one."
+        )
+    used, notes = min(frames, longest), []
+    if used < frames:
+        notes.append(
+            f"{used / config.fps:.2f} s from {start_s:g} s on are used: this model makes at most {longest} pictures at "
+            "once. For the rest run again with a later start_s."
+        )
+    return Part(used, start, tuple(notes))
+
+
+class DrivingVideo(io.ComfyNode):
+    """Holds a whole clip's pictures: their sound is generated."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="UniTalkingDrivingVideo",
+            display_name="Driving Video",
+            category=CATEGORY,
+            description="Gives a silent or badly dubbed clip speech in time with its lips. The pictures stay as they "
+            "are: wire images and fps into Save MP4, and the sound from Decode AV.",
+            search_aliases=["dub", "dubbing", "video to audio", "lip sync", "TV2A", "foley"],
+            inputs=[
+                io.Model.Input("model", tooltip="The UniTalking model; gives rates, sizes and lengths."),
+                io.Vae.Input("vae", tooltip="The picture codec, from Load UniTalking Model."),
+                io.Video.Input("video", optional=True, tooltip="The clip, from Load Video. Its own sound is not used."),
+                io.Image.Input("images", optional=True, tooltip="Its pictures, instead of a VIDEO."),
+                io.Combo.Input(
+                    "sample_clip",
+                    options=clip_choices(),
+                    tooltip="Built-in clip of a drawn person who speaks, used when nothing is wired.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=24.0,
+                    min=LOWEST_FPS,
+                    max=HIGHEST_FPS,
+                    step=0.001,
+                    tooltip="Pictures per second of images. A VIDEO brings its own. Other rates than the model's are "
+                    "converted for the model alone.",
+                ),
+                _start_input("video"),
+                *_size_inputs(),
+                io.Combo.Input(
+                    "fit",
+                    options=list(FIT_MODES),
+                    default="crop",
+                    tooltip="How pictures of another shape are shown to the model: crop cuts the edges, pad adds "
+                    "borders, stretch distorts. What is saved is not changed.",
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent"),
+                io.Image.Output(display_name="images"),
+                io.Float.Output(display_name="fps"),
+                io.Int.Output(display_name="frames"),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        vae: Any,
+        sample_clip: str,
+        fps: float,
+        start_s: float,
+        width: int,
+        height: int,
+        fit: str,
+        video: Any = None,
+        images: Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Cuts, converts, encodes and holds."""
+        config = _speaking(model, "Driving Video")
+        if video is not None and images is not None:
+            raise ValueError("Driving Video: a video and images are wired: wire one of them.")
+        if video is None and images is None:
+            if sample_clip == NO_SAMPLE:
+                raise ValueError("Driving Video: no video. Wire a VIDEO, or images, or choose a sample clip.")
+            video = load_clip(sample_clip)
+        rate = timeline.rational(fps) if video is None else Fraction(video.get_frame_rate())
+        if not LOWEST_FPS <= rate <= HIGHEST_FPS:
+            raise ValueError(
+                f"Driving Video: the video has {float(rate):g} pictures per second, expected {LOWEST_FPS} to "
+                f"{HIGHEST_FPS}: convert it first."
+            )
+        given_s = Fraction(len(images)) / rate if video is None else _lasts(video)
+        what = "Driving Video: the video"
+        part = part_of(config, given_s, start_s, what, whole=False)
+        if video is None:
+            images = images[round(part.start_s * rate) :]
+        else:
+            images = _pictures_of(video, part, timeline.duration_s(part.frames, config.fps))
+            # A file says how long its longest stream is.
+            found_s = part.start_s + Fraction(len(images)) / rate
+            part = part._replace(frames=min(part.frames, part_of(config, found_s, start_s, what, whole=False).frames))
+        lasts = timeline.duration_s(part.frames, config.fps)
+        images = images[: math.ceil(lasts * rate)]  # none of the sound is cut off
+        shown = timeline.shown_pictures(part.frames, config.fps, rate, len(images))
+        size, notes = snap_size(config, width, height, part.frames)
+        pictures, fitted = fit_pictures(images[shown], *size[:2], fit)
+        notes = (*part.notes, *notes, *fitted, *foreign_picture(vae, pictures[:1]))
+        if rate != timeline.rational(config.fps):
+            notes += (f"{float(rate):g} pictures per second were converted to {config.fps:g} for the model.",)
+        latent = hold_stream(empty_latent(config, *size), "tv2a", _encode(vae, pictures), config)
+        summary = f"{part.frames} frames ({float(lasts):.2f} s) of {float(given_s):.2f} s"
+        say(cls, "\n".join([summary, *notes]))
+        return io.NodeOutput(latent, images, float(rate), part.frames)
+
+
+class DrivingAudio(io.ComfyNode):
+    """Holds a whole clip's sound: its picture is generated."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="UniTalkingDrivingAudio",
+            display_name="Driving Audio",
+            category=CATEGORY,
+            description="Makes a face speak a recording of yours. Portrait Image behind it says whose. Wire audio into "
+            "Save MP4: those are your own samples.",
+            search_aliases=["audio to video", "lip sync", "talking photo", "A2V", "audio driven"],
+            inputs=[
+                io.Model.Input("model", tooltip="The UniTalking model; gives rates, sizes and lengths."),
+                io.Vae.Input("audio_vae", tooltip="The sound codec, from Load UniTalking Model."),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="The recording of one person speaking. Type its words in Text Prompt.",
+                ),
+                io.Combo.Input(
+                    "sample_recording",
+                    options=clip_choices(),
+                    tooltip="The sound of a built-in clip, used when nothing is wired.",
+                ),
+                _start_input("recording"),
+                *_size_inputs(),
+                io.Float.Input(
+                    "noise",
+                    default=0.0,
+                    min=0.0,
+                    max=0.5,
+                    step=0.01,
+                    tooltip="Noise on the sound that the model sees, not on what is saved, as a share of its spread. "
+                    "A recording that is cleaner than what the model was trained on can be read too literally; 0.05 to "
+                    "0.1 hides such detail.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                io.Latent.Output(display_name="latent"),
+                io.Audio.Output(display_name="audio"),
+                io.Int.Output(display_name="frames"),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        audio_vae: Any,
+        sample_recording: str,
+        start_s: float,
+        width: int,
+        height: int,
+        noise: float,
+        audio: dict[str, Any] | None = None,
+    ) -> io.NodeOutput:
+        """Cuts, resamples, encodes and holds."""
+        config = _speaking(model, "Driving Audio")
+        check_codec(audio_vae, config, "Driving Audio")
+        if audio is None:
+            if sample_recording == NO_SAMPLE:
+                raise ValueError("Driving Audio: no recording. Wire an AUDIO, or choose a sample.")
+            audio = load_clip(sample_recording).get_components().audio
+        waveform, rate = audio["waveform"][:1], audio["sample_rate"]
+        if not waveform.numel():
+            raise ValueError("Driving Audio: the AUDIO is empty: wire a recording.")
+        check_finite(waveform, "the recording")
+        given_s = Fraction(waveform.shape[-1], rate)
+        part = part_of(config, given_s, start_s, "Driving Audio: the recording", whole=True)
+        start = round(part.start_s * rate)
+        own = waveform[..., start : start + timeline.samples_kept(part.frames, config.fps, rate)]
+        notes = list(part.notes)
+        if float(own.abs().max()) < SILENT:
+            notes.append("This part of the recording is silent: the lips will hardly move.")
+        size, more = snap_size(config, width, height, part.frames)
+        latent = empty_latent(config, *size)
+        encoded = encode_sound(audio_vae, own, rate, latent["samples"].unbind()[1].shape[2])
+        if noise:
+            spread = model.model.latent_format.audio.std.to(encoded)[None, :, None]
+            drawn = torch.randn(encoded.shape, generator=torch.Generator().manual_seed(0))
+            encoded = encoded + noise * spread * drawn.to(encoded)
+        say(cls, "\n".join([f"{part.frames} frames for {own.shape[-1] / rate:.2f} s of sound", *notes, *more]))
+        held = hold_stream(latent, "a2v", encoded, config)
+        return io.NodeOutput(held, {"waveform": own, "sample_rate": rate}, part.frames)
+
+
+def check_codec(audio_vae: Any, config: UniTalkingConfig, node: str) -> None:
+    """Refuses a sound codec that is not the model's.
+
+    Raises:
+        ValueError: what is wired instead.
+    """
+    if not isinstance(audio_vae, AudioVAE):
+        raise ValueError(f"{node}: the VAE is not a UniTalking audio codec: wire audio_vae from Load UniTalking Model.")
+    if audio_vae.codec_id != codec_id(config):
+        raise ValueError(
+            f"{node}: the audio codec (sample rate-channels-samples {audio_vae.codec_id}) is not this model's "
+            f"({codec_id(config)}): wire audio_vae of the same Load UniTalking Model."
+        )
+
+
+def encode_sound(audio_vae: AudioVAE, waveform: Tensor, sample_rate: int, latents: int) -> Tensor:
+    """A clip's sound (1, channels, S) as so many latents (1, C, L), mixed to mono, filled up with silence."""
+    config = audio_vae.config
+    mono = resample(waveform.float().mean(1), sample_rate, config.sample_rate)[:, : latents * config.samples_per_latent]
+    mono = functional.pad(mono, (0, latents * config.samples_per_latent - mono.shape[1]))
+    return audio_vae.encode(mono[:, :, None])[:, :, :latents]
+
+
+def hold_stream(latent: dict[str, Any], task: str, encoded: Tensor, config: UniTalkingConfig) -> dict[str, Any]:
+    """The LATENT with one whole stream set to `encoded` and held.
+
+    Args:
+        latent: nested, of the right shapes.
+        task: "tv2a" or "a2v".
+        encoded: of that stream.
+        config: the model's rates.
+
+    Raises:
+        ValueError: latents of another codec.
+    """
+    streams = list(latent["samples"].unbind())
+    given = 0 if task == "tv2a" else 1
+    if encoded.shape != streams[given].shape:
+        raise ValueError(
+            f"The codec gives latents of shape {tuple(encoded.shape)}, the clip has {tuple(streams[given].shape)}: use "
+            "the codec of the same Load UniTalking Model."
+        )
+    streams[given] = encoded.to(streams[given])
+    video, audio = streams
+    masks = (
+        TASKS[task].video_mask(video.shape[2]).to(video).repeat(1, 1, 1, *video.shape[3:]),
+        TASKS[task].audio_mask(audio.shape[2], config).to(audio),
+    )
+    return {**latent, "samples": NestedTensor((video, audio)), "noise_mask": NestedTensor(masks)}
+
+
+def _speaking(model: Any, node: str) -> UniTalkingConfig:
+    config = config_of(model, node)
+    if not config.audio_channels:
+        raise ValueError(f"{node}: this model has no sound stream: load one that speaks.")
+    return config
+
+
+def _encode(vae: Any, pictures: Tensor) -> Tensor:
+    if getattr(vae, "latent_channels", None) is None or isinstance(vae, AudioVAE):
+        raise ValueError("Driving Video: the VAE is no picture codec: wire vae from Load UniTalking Model.")
+    return vae.encode(pictures)
+
+
+def _lasts(video: Any) -> Fraction:
+    return Fraction(video.get_duration()).limit_denominator(10**6)
+
+
+def _pictures_of(video: Any, part: Part, lasts: Fraction) -> Tensor:
+    """The used part of a VIDEO; a file is read no further than that."""
+    if isinstance(video, InputImpl.VideoFromFile):
+        spare_s = 1 / float(video.get_frame_rate())
+        cut = video.as_trimmed(float(part.start_s), float(lasts) + spare_s, strict_duration=False)
+        return cut.get_components().images
+    components = video.get_components()
+    return components.images[round(part.start_s * Fraction(components.frame_rate)) :]
+
+
+def _start_input(what: str) -> io.Input:
+    return io.Float.Input(
+        "start_s", default=0.0, min=0.0, max=36_000.0, step=0.01, tooltip=f"Where in the {what} to begin, in seconds."
+    )
+
+
+def _size_inputs() -> list[io.Input]:
+    limits = {"default": 0, "min": 0, "max": 8192, "step": 16, "advanced": True}
+    return [
+        io.Int.Input(side, tooltip=f"{side.capitalize()} that the model works at, 0 for its own.", **limits)
+        for side in ("width", "height")
+    ]
