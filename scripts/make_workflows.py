@@ -117,6 +117,50 @@ def talking_portrait(title: str, note: str, *, portrait: bool, voice: bool) -> l
     return steps
 
 
+def dubbing(title: str, note: str, speech: str) -> list[Step]:
+    """Pictures are given, their sound is generated; the file keeps the pictures."""
+    wires = {"model": ("model", 0), "vae": ("model", 2)}
+    driven = Step("driving", "UniTalkingDrivingVideo", 2, 420, {}, wires)
+    steps = _driven(title, note, speech, driven)
+    by_name = {step.name: step for step in steps}
+    by_name["sampler"].wires["latent"] = ("driving", 0)
+    by_name["save"].wires |= {"images": ("driving", 1), "fps": ("driving", 2)}
+    return steps
+
+
+def own_recording(title: str, note: str, speech: str) -> list[Step]:
+    """Sound is given, a picture speaks it; the file keeps the sound."""
+    wires = {"model": ("model", 0), "audio_vae": ("model", 3)}
+    driven = Step("driving", "UniTalkingDrivingAudio", 2, 300, {"sample_recording": "weather"}, wires)
+    steps = _driven(title, note, speech, driven)
+    by_name = {step.name: step for step in steps}
+    held = {"latent": ("driving", 0), "vae": ("model", 2)}
+    steps.insert(steps.index(driven) + 1, Step("portrait", "UniTalkingPortrait", 2, 400, {}, held))
+    by_name["sampler"].wires["latent"] = ("portrait", 0)
+    by_name["save"].wires["audio"] = ("driving", 1)
+    return steps
+
+
+def _driven(title: str, note: str, speech: str, driven: Step) -> list[Step]:
+    """The shared graph with the empty clip replaced by a given stream, which decides how long it is."""
+    steps = talking_portrait(title, note, portrait=False, voice=False)
+    by_name = {step.name: step for step in steps}
+    steps[steps.index(by_name["latent"])] = driven
+    by_name["prompt"].widgets = {"speech": speech, "scene": "", "sound": "Clear speech."}
+    return steps
+
+
+def speech_only(title: str, note: str) -> list[Step]:
+    """No picture at all."""
+    steps = talking_portrait(title, note, portrait=False, voice=True)
+    by_name = {step.name: step for step in steps}
+    by_name["latent"].widgets = {"streams": "sound"}
+    by_name["prompt"].widgets = {"speech": SPEECH, "scene": "", "sound": "Clear speech."}
+    wires = {"audio": ("decode", 1)}
+    steps[steps.index(by_name["save"])] = Step("save", "SaveAudio", 4, 160, {"filename_prefix": "UniTalking"}, wires)
+    return steps
+
+
 GRAPHS = {
     "talking_portrait_text": talking_portrait(
         "Talking portrait from text",
@@ -144,6 +188,31 @@ GRAPHS = {
         "Only clone a voice whose owner agrees.",
         portrait=True,
         voice=True,
+    ),
+    "dub_a_silent_video": dubbing(
+        "Dub a silent video",
+        "Wire a **Load Video** into **video**, and write what is said in it into **speech**: speech is made in time "
+        "with the lips. Its pictures go into the file as they are; a bad sound track is not used.\n\n"
+        "Add **Encode Voice Reference** and wire its voice into **Text Prompt** for a voice of your choice.\n\n"
+        "Write about as much as is said in the clip: the clip decides how long it is. The pack's own model knows drawn "
+        "faces like the sample; people need a full-size model.",
+        "How much does a curious tribe cost?",
+    ),
+    "photo_speaks_my_recording": own_recording(
+        "A photo speaks my recording",
+        "Wire a **Load Audio** into **audio**, its words into **speech**, and a **Load Image** into **image** of "
+        "Portrait Image. Your own samples go into the file; choose **flac** or **alac** in Save MP4 to keep every "
+        "one of them.\n\n"
+        "The pack's own model knows drawn faces and synthetic English voices like the samples, up to 4 s; a longer "
+        "recording is cut, and **start_s** goes on.\n\n"
+        "Only use a recording whose speaker agrees.",
+        "The weather in Philadelphia is steady and tender.",
+    ),
+    "speech_only": speech_only(
+        "Speech alone",
+        "**streams** of Empty AV Latent is set to *sound*: no picture is computed, and **Decode AV** gives AUDIO.\n\n"
+        "Choose a sample voice, or wire a **Load Audio** (3-5 s of one person speaking).\n\n"
+        "Only clone a voice whose owner agrees.",
     ),
     "ovi_talking_video": public_model(
         "Talking video with Ovi",

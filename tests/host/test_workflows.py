@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from graphs import Media, Node, fetch, only_file, read_media, texts
+from graphs import Media, Node, fetch, only_file, read_media, read_sound, texts
 from PIL import Image
 from workflow import input_specs, to_prompt
 
@@ -17,14 +19,25 @@ if TYPE_CHECKING:
     from comfyui import ComfyUI
     from comfyui_events import Result
 
-FOLDER = Path(__file__).resolve().parents[2] / "workflows"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER, ASSETS = ROOT / "workflows", ROOT / "assets"
 OWN_MODEL = {
     "talking_portrait_text": {"UniTalkingPortrait": False, "UniTalkingEncodeVoiceReference": False},
     "talking_portrait_image": {"UniTalkingPortrait": True, "UniTalkingEncodeVoiceReference": False},
     "talking_portrait_voice": {"UniTalkingPortrait": True, "UniTalkingEncodeVoiceReference": True},
 }
+DRIVEN = {
+    "dub_a_silent_video": {"UniTalkingDrivingVideo": True, "UniTalkingEmptyLatent": False},
+    "photo_speaks_my_recording": {"UniTalkingDrivingAudio": True, "UniTalkingPortrait": True},
+}
+SPEECH_ALONE = {"speech_only": {"UniTalkingEncodeVoiceReference": True, "UniTalkingSaveMP4": False, "SaveAudio": True}}
 # Of public weights; test_public_workflows.py runs them.
-FILES = OWN_MODEL | dict.fromkeys(("ovi_talking_video", "wan_video_only"), OWN_MODEL["talking_portrait_text"])
+FILES = (
+    OWN_MODEL
+    | DRIVEN
+    | SPEECH_ALONE
+    | dict.fromkeys(("ovi_talking_video", "wan_video_only"), OWN_MODEL["talking_portrait_text"])
+)
 TITLE_HEIGHT = 30  # the editor draws a node's title above its position
 TEMPLATES = "/api/workflow_templates"
 
@@ -36,7 +49,7 @@ def load(name: str) -> dict[str, Any]:
 Finished = tuple[dict[str, Any], dict[str, Any], "Result", Media]
 
 
-@pytest.fixture(scope="module", params=OWN_MODEL)
+@pytest.fixture(scope="module", params=OWN_MODEL | DRIVEN)
 def finished(request: pytest.FixtureRequest, host: ComfyUI) -> Finished:
     """A workflow, its prompt, what running it gave, and the file."""
     assert [path for path in (host.base_directory / "input").rglob("*") if path.is_file()] == []
@@ -65,6 +78,9 @@ def test_file_holds_the_workflow_and_the_prompt_that_ran(finished: Finished) -> 
 
 def test_clip_is_as_long_as_planned(finished: Finished) -> None:
     _, prompt, result, media = finished
+    if "UniTalkingEmptyLatent" not in {node["class_type"] for node in prompt.values()}:
+        assert len(media.pictures) > 24, "what is given decides"
+        return
     (node,) = (Node(key) for key, value in prompt.items() if value["class_type"] == "UniTalkingTextPrompt")
     (shown,) = texts(result, node)
     planned = int(re.search(r"(\d+) frames planned", shown)[1])
@@ -76,6 +92,34 @@ def test_nothing_in_the_graph_names_a_file_of_the_user(finished: Finished) -> No
     used = {node["class_type"] for node in prompt.values()}
     assert all(name.startswith("UniTalking") for name in used)
     assert all("image" not in node["inputs"] for node in prompt.values())
+
+
+def test_dubbing_keeps_the_given_pictures_and_a_recording_its_samples(
+    host: ComfyUI, pack: Callable[[str], ModuleType]
+) -> None:
+    files = {}
+    for name in DRIVEN:
+        prompt = to_prompt(load(name), host.object_info())
+        (save,) = (node for node in prompt.values() if node["class_type"] == "UniTalkingSaveMP4")
+        save["inputs"] |= {"lossless": True, "audio_codec": "flac"}
+        files[name] = read_media(only_file(host, host.queue(prompt, timeout_s=120)))
+    clip = pack("nodes.assets").load_clip("question").get_components().images.numpy() * 255
+    dubbed = files["dub_a_silent_video"]
+    assert abs(dubbed.pictures - clip[: len(dubbed.pictures)]).max() < 1.1
+    assert dubbed.sound.std() > 0
+    given = read_media(ASSETS / "clips" / "weather.mp4").sound[0]
+    spoken = files["photo_speaks_my_recording"].sound[0].astype("int64")
+    spoken = spoken >> (16 if abs(spoken).max() > 40000 else 0)
+    assert len(spoken) == len(given)
+    assert (spoken == given).all()
+
+
+def test_speech_alone_gives_a_sound_file(host: ComfyUI) -> None:
+    prompt = to_prompt(load("speech_only"), host.object_info())
+    (save,) = (number for number, node in prompt.items() if node["class_type"] == "SaveAudio")
+    sound = read_sound(host, host.queue(prompt, timeout_s=120), Node(save))
+    assert sound.shape[1] > 16000
+    assert sound.std() > 1e-3
 
 
 @pytest.mark.parametrize("name", FILES)

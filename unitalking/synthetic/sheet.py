@@ -24,15 +24,15 @@ def contact_sheet(clips: SyntheticClips, rows: int) -> Image.Image:
         clip = clips.clip(number)
         places = np.linspace(0, len(clip.frames) - 1, _COLUMNS).round().astype(int)
         bands.append(np.concatenate(list(clip.frames.numpy()[places]), axis=1))
-        bands.append(_spectrogram(clip.samples, bands[-1].shape[1]))
+        bands.append(spectrogram(clip.samples, bands[-1].shape[1], _SOUND_HEIGHT))
     return Image.fromarray(np.concatenate(bands))
 
 
-def _spectrogram(samples: Tensor, width: int) -> np.ndarray:
-    """(_SOUND_HEIGHT, width, 3) uint8, high frequencies on top."""
+def spectrogram(samples: Tensor, width: int, height: int) -> np.ndarray:
+    """Samples (S,) as a picture (height, width, 3), uint8, high frequencies on top."""
     window = torch.hann_window(512)
     power = torch.stft(samples, 512, 128, window=window, return_complex=True).abs().square()
     level = 10 * torch.log10(power + 1e-9)
     shade = ((level - level.max() + _FLOOR_DB) / _FLOOR_DB).clamp(0, 1).flip(0)
     image = Image.fromarray((shade.numpy() * 255).astype(np.uint8))
-    return np.asarray(image.resize((width, _SOUND_HEIGHT), Image.Resampling.BILINEAR).convert("RGB"))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR).convert("RGB"))
