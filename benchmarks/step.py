@@ -1,8 +1,12 @@
-"""Times one network step: our video stream against ComfyUI's WanModel, and the joint step against its parts.
+"""Times one network step: our video stream against ComfyUI's WanModel, the joint step against its parts, and the sound
+of a given picture (TV2A) against the joint step.
 
 Usage, in the environment of scripts/environment.py with COMFYUI_PATH set:
 
     python benchmarks/step.py [--width 704 --height 704 --frames 121] [--preset slice] [--dtype bf16] [--device cuda]
+    python benchmarks/step.py --widths models/unitalking_embedded.safetensors --dtype fp32
+
+--widths takes the config of a model file instead of a preset, without WanModel beside it.
 
 Every number is the median of alternating runs in one process, so that a busy machine slows all candidates alike; what
 counts are the ratios.
@@ -18,6 +22,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from package import import_package
 
@@ -40,6 +45,7 @@ def parse() -> argparse.Namespace:
     """Options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="slice", choices=("tiny", "slice", "full"))
+    parser.add_argument("--widths", type=Path, help="model file whose config to use")
     parser.add_argument("--layers", type=int, help="blocks, instead of the preset's")
     parser.add_argument("--width", type=int, default=704)
     parser.add_argument("--height", type=int, default=704)
@@ -63,9 +69,10 @@ def main() -> None:
     median = {name: statistics.median(values) for name, values in times.items()}
     result = {
         **{f"{name}_s": round(value, 4) for name, value in median.items()},
-        "video_over_wan": round(median["video"] / median["wan"], 3),
+        **({"video_over_wan": round(median["video"] / median["wan"], 3)} if "wan" in median else {}),
         "joint_over_parts": round(median["joint"] / (median["video"] + median["audio"]), 3),
-        **vars(options),
+        "joint_over_given_picture": round(median["joint"] / median["given_picture"], 1),
+        **{name: str(value) for name, value in vars(options).items()},
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
     }
@@ -88,6 +95,16 @@ def alternate(
     return times
 
 
+def _config_of(path: Path) -> object:
+    """The config in a model file."""
+    from safetensors import safe_open
+
+    from unitalking.checkpoint.files import read_config
+
+    with safe_open(path, framework="pt") as file:
+        return read_config({}, file.metadata() or {}, path.name)[0]
+
+
 class Bench:
     """The same latents, text and weights for ComfyUI's WanModel and for ours."""
 
@@ -98,7 +115,7 @@ class Bench:
         from unitalking.checkpoint.random_model import PRESETS
         from unitalking.model.transformer import UniTalking
 
-        config = PRESETS[options.preset]
+        config = _config_of(options.widths) if options.widths else PRESETS[options.preset]
         if options.layers:
             config = dataclasses.replace(config, num_layers=options.layers)
         dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[options.dtype]
@@ -121,7 +138,7 @@ class Bench:
         self.audio = normal(1, config.audio_channels, length)
         self.context = normal(1, config.text_len, config.text_dim)
         self.timestep = torch.tensor([700.0], device=self.device)
-        self.wan = self._wan(factory)
+        self.wan = None if options.widths else self._wan(factory)
 
     def _wan(self, factory: dict) -> object:
         import comfy.ops
@@ -149,7 +166,8 @@ class Bench:
         return wan
 
     def candidates(self) -> dict[str, Callable[[], object]]:
-        """What is timed: WanModel, our video stream, our audio stream, both joined. Text is projected beforehand."""
+        """What is timed: WanModel, our video stream, our audio stream, both joined, and the sound beside a picture that
+        has run. Text is projected beforehand."""
         from comfy.ldm.modules.attention import optimized_attention
 
         from unitalking.types import NoiseLevels, StreamInput
@@ -166,8 +184,11 @@ class Bench:
 
         video_input = stream(self.video, self.model.video_layout, video)
         audio_input = stream(self.audio, self.model.audio_layout, audio)
+        wan = {"wan": lambda: self.wan(self.video, self.timestep, self.context, transformer_options={})}
+        seen = self.model.see_picture(video_input, attention=attention)
         return {
-            "wan": lambda: self.wan(self.video, self.timestep, self.context, transformer_options={}),
+            **(wan if self.wan is not None else {}),
+            "given_picture": lambda: self.model(None, audio_input, seen_picture=seen, attention=attention),
             "video": lambda: self.model(video_input, None, attention=attention),
             "audio": lambda: self.model(None, audio_input, attention=attention),
             "joint": lambda: self.model(video_input, audio_input, attention=attention),

@@ -8,9 +8,12 @@ import pytest
 import torch
 from builders import given, hold, normal, rel_l2, run, stream_inputs, tiny_config, tiny_model
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
+from unitalking.config import UniTalkingConfig
 from unitalking.model.attention import torch_attention
 from unitalking.model.transformer import UniTalking
+from unitalking.types import NoiseLevels, StreamInput
 
 
 @pytest.mark.parametrize(("video", "audio"), [(True, False), (False, True)])
@@ -102,6 +105,26 @@ def test_a_picture_that_ran_before_is_seen_as_one_that_runs_along(joint_blocks: 
         assert nothing is None
         torch.testing.assert_close(kept, along, rtol=1e-9, atol=1e-9)
         assert rel_l2(model(None, audio)[1], along) > 1e-3
+
+
+def test_a_step_beside_a_picture_that_ran_is_fifty_times_cheaper_at_full_size() -> None:
+    config = UniTalkingConfig()
+    factory = {"device": "meta", "dtype": torch.bfloat16}
+    model = UniTalking(config, **factory)
+    latents = torch.empty(1, 48, 31, 44, 44, **factory), torch.empty(1, 40, config.audio_latents(121), **factory)
+    context = torch.empty(1, 100, config.text_dim, **factory)
+    layouts, inputs = (model.video_layout, model.audio_layout), []
+    for latent, layout, conditions in zip(latents, layouts, model.encode_conditions(context, context), strict=True):
+        rope, extra = layout(latent)
+        noise = NoiseLevels.uniform(torch.zeros(1, device="meta"), rope.cos.shape[0])
+        inputs.append(StreamInput(latent, noise, rope, conditions, extra))
+    assert [len(given.rope.cos) for given in inputs] == [15004, 218]
+    with FlopCounterMode(display=False) as joint:
+        model(*inputs, video_sees_audio=False)
+    seen = model.see_picture(inputs[0])
+    with FlopCounterMode(display=False) as alone:
+        model(None, inputs[1], seen_picture=seen)
+    assert joint.get_total_flops() > 50 * alone.get_total_flops() > 0
 
 
 def test_a_generated_video_depends_on_the_sound() -> None:
