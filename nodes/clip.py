@@ -16,6 +16,7 @@ from ..unitalking.codec.text_encoder import END_ID, expected_times, tokenize
 from ..unitalking.speech_timing import LEAD_S, TAIL_S
 
 TOKENS_KEY = "unitalking_bytes"
+START_KEY = "unitalking_start"  # one token whose time is when the speech may begin
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +31,14 @@ class ByteTokenizer:
     def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None) -> None:
         pass
 
-    def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **options: Any) -> dict[str, list]:
-        """One chunk of tokens, as long as the text."""
+    def tokenize_with_weights(
+        self, text: str, return_word_ids: bool = False, start_s: float = 0.0, **options: Any
+    ) -> dict[str, list]:
+        """One chunk of tokens, as long as the text; `start_s` seconds of the clip are given before it is spoken."""
         room = len(text.encode("utf-8", "replace")) + 1
         ids, _ = tokenize(text, room)
         tokens = [(token, 1.0, time) for token, time in zip(ids, expected_times(text, room), strict=True)]
-        return {TOKENS_KEY: [tokens]}
+        return {TOKENS_KEY: [tokens]} | ({START_KEY: [[(END_ID, 1.0, start_s)]]} if start_s else {})
 
     def untokenize(self, token_weight_pair: list) -> list:
         """Tokens with the byte that each stands for."""
@@ -73,13 +76,21 @@ class ByteEncoder(nn.Module):
     def encode_token_weights(self, tokens: dict[str, list]) -> tuple[Tensor, None]:
         """Context of one prompt, (1, rows, D), one row per token; no pooled output."""
         ids, times = self._row(tokens)
-        return self.encoder(ids, times), None
+        return self.encoder(ids, times, self._spoken(tokens, ids, times)), None
 
     def speech_s(self, tokens: dict[str, list]) -> float:
         """How long a clip must be to hold the speech of a prompt, in seconds; 0 if nothing is spoken."""
         with torch.no_grad():
             end = float(self.encoder.clock(*self._row(tokens)).max())
         return end + TAIL_S if end > LEAD_S + 1e-6 else 0.0
+
+    def _spoken(self, tokens: dict[str, list], ids: Tensor, times: Tensor) -> Tensor | None:
+        """When the speech begins and ends, (1, 2) seconds, where a part of the clip is given before it."""
+        if START_KEY not in tokens:
+            return None
+        start_s = tokens[START_KEY][0][0][2]
+        ends = self.encoder.clock(ids, times).amax(1)
+        return torch.stack([torch.full_like(ends, LEAD_S + start_s), ends + start_s], dim=1)
 
     def _row(self, tokens: dict[str, list]) -> tuple[Tensor, Tensor]:
         row = tokens[TOKENS_KEY][0]

@@ -159,6 +159,16 @@ class TextPrompt(io.ComfyNode):
                 VoiceSocket.Input(
                     "voice", optional=True, tooltip="The voice to speak with, from Encode Voice Reference."
                 ),
+                io.Float.Input(
+                    "starts_at",
+                    default=0.0,
+                    min=0.0,
+                    max=60.0,
+                    step=0.001,
+                    optional=True,
+                    tooltip="Seconds of the clip that are given before this is spoken: wire held_s of Continue AV.",
+                    advanced=True,
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
@@ -182,6 +192,7 @@ class TextPrompt(io.ComfyNode):
         negative_sound: str,
         prompt_style: str,
         voice: Voice | None = None,
+        starts_at: float = 0.0,
     ) -> io.NodeOutput:
         """Encodes the prompt for both streams and plans the clip's length from the speech."""
         config = config_of(model, "Text Prompt")
@@ -193,7 +204,7 @@ class TextPrompt(io.ComfyNode):
         if style not in OVI_STYLES and not speech.strip():
             notes.append("no speech: nothing will be said")
         notes += unlearned_text(speech + scene + sound, config)
-        positive = encode_text(clip, prompt, config, "prompt", notes)
+        positive = encode_text(clip, prompt, config, "prompt", notes, starts_at)
         negative = encode_text(clip, negative_picture, config, "negative for the picture", notes)
         unheard = encode_text(clip, negative_sound, config, "negative for the sound", notes)
         planned_s = speech_s(clip, compose_prompt(speech))
@@ -225,10 +236,13 @@ def unlearned_text(text: str, config: UniTalkingConfig) -> tuple[str, ...]:
     )
 
 
-def encode_text(clip: Any, text: str, config: UniTalkingConfig, name: str, notes: list[str]) -> list:
+def encode_text(
+    clip: Any, text: str, config: UniTalkingConfig, name: str, notes: list[str], starts_at: float = 0.0
+) -> list:
     """Conditioning of a text: weights off, cut to the model's length with the end token kept, which is noted.
 
-    UMT5 gets its text cleaned, as it was trained; a model's own encoder of bytes gets it as it is.
+    UMT5 gets its text cleaned, as it was trained; a model's own encoder of bytes gets it as it is, and knows when it is
+    spoken: not before `starts_at` seconds.
 
     Raises:
         ValueError: no text encoder is wired.
@@ -237,7 +251,8 @@ def encode_text(clip: Any, text: str, config: UniTalkingConfig, name: str, notes
         raise ValueError("Text Prompt: no text encoder is wired: connect clip of Load UniTalking Model.")
     if config.text_encoder is None:
         text = clean_text(text)
-    tokens = clip.tokenize(text, disable_weights=True)
+    timed = {"start_s": starts_at} if starts_at and config.text_encoder is not None else {}
+    tokens = clip.tokenize(text, disable_weights=True, **timed)
     for chunks in tokens.values():
         for row in chunks:
             extra = len(row) - config.text_len

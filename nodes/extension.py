@@ -5,12 +5,14 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .conditioning import EncodeVoiceReference, TextPrompt
+from .continuation import Continue, Join
 from .decode import Decode
 from .driving import DrivingAudio, DrivingVideo
 from .files import register_folders
 from .guider import JointGuider
 from .latents import EmptyLatent, Portrait
 from .loaders import LoadModel
+from .long_talk import LongTalk, SplitSpeech
 from .lora import LoadLora
 from .sampler import JointSampler
 from .sampling import FlowSigmas, FlowUniPC, JointNoise
@@ -28,12 +30,16 @@ NODES: list[type[io.ComfyNode]] = [
     Portrait,
     DrivingVideo,
     DrivingAudio,
+    SplitSpeech,
+    Continue,
     JointNoise,
     FlowUniPC,
     FlowSigmas,
     JointGuider,
     JointSampler,
     Decode,
+    Join,
+    LongTalk,
     SaveMP4,
 ]
 

@@ -161,6 +161,20 @@ def speech_only(title: str, note: str) -> list[Step]:
     return steps
 
 
+def long_talk(title: str, note: str, speech: str) -> list[Step]:
+    """A speech of several clips in one node."""
+    parts = {name: ("model", slot) for slot, name in enumerate(("model", "clip", "vae", "audio_vae"))}
+    words = {"speech": speech, "scene": "", "sound": "Clear speech.", "seed": 7}
+    result = {"images": ("talk", 0), "audio": ("talk", 1), "fps": ("talk", 2)}
+    return [
+        Step("note", "MarkdownNote", 0, 320, {"": f"# {title}\n\n{note}"}),
+        Step("model", "UniTalkingModelLoader", 0, 220),
+        Step("voice", "UniTalkingEncodeVoiceReference", 1, 260, {}, {"audio_vae": ("model", 3)}),
+        Step("talk", "UniTalkingLongTalk", 3, 600, words, {**parts, "voice": ("voice", 0)}),
+        Step("save", "UniTalkingSaveMP4", 4, 600, {}, result),
+    ]
+
+
 GRAPHS = {
     "talking_portrait_text": talking_portrait(
         "Talking portrait from text",
@@ -213,6 +227,17 @@ GRAPHS = {
         "**streams** of Empty AV Latent is set to *sound*: no picture is computed, and **Decode AV** gives AUDIO.\n\n"
         "Choose a sample voice, or wire a **Load Audio** (3-5 s of one person speaking).\n\n"
         "Only clone a voice whose owner agrees.",
+    ),
+    "long_talk": long_talk(
+        "A long talk",
+        "Write a text of any length into **speech**. It is split at sentence ends; every clip continues the last one, "
+        "and all are joined: same face, same voice, no cut.\n\n"
+        "Long Talk builds Text Prompt, Continue AV, Joint Flow Sampler, Decode AV and Join AV for every part: wire "
+        "those yourself where parts differ. **Split Speech** plans the parts.\n\n"
+        "Choose a sample portrait and a sample voice, or wire **Load Image** and **Load Audio**.",
+        "Good morning, my friend. The river is very long and quiet. We walked to the old house by the sea. There was "
+        "nobody in the garden. The light in the window was yellow. Then my brother opened the door. He said that "
+        "dinner was ready.",
     ),
     "ovi_talking_video": public_model(
         "Talking video with Ovi",
@@ -348,6 +373,7 @@ def _lay_out(steps: list[Step], nodes: dict[str, dict[str, Any]]) -> list[dict[s
             "flags": {},
         }
         for index, title in enumerate(COLUMN_TITLES)
+        if tops[index]
     ]
 
 

@@ -32,12 +32,16 @@ NODES = {
     "UniTalkingPortrait": "Portrait Image",
     "UniTalkingDrivingVideo": "Driving Video",
     "UniTalkingDrivingAudio": "Driving Audio",
+    "UniTalkingSplitSpeech": "Split Speech",
+    "UniTalkingContinue": "Continue AV",
     "UniTalkingNoise": "Joint Noise",
     "UniTalkingFlowUniPC": "Flow UniPC",
     "UniTalkingSigmas": "Flow Sigmas",
     "UniTalkingJointGuider": "Joint Guider",
     "UniTalkingJointSampler": "Joint Flow Sampler",
     "UniTalkingDecode": "Decode AV",
+    "UniTalkingJoin": "Join AV",
+    "UniTalkingLongTalk": "Long Talk",
     "UniTalkingSaveMP4": "Save MP4",
 }
 OURS_BY_DEFAULT = (
@@ -123,13 +127,13 @@ def test_zero_stands_for_the_models_own_value(infos: dict[str, dict[str, Any]]) 
         for node, name, kind, options in inputs_of(infos)
         if kind in ("INT", "FLOAT") and name.startswith(OURS_BY_DEFAULT)
     }
-    assert len(found) == 17
+    assert len(found) == 18
     assert set(found.values()) == {0}
 
 
 def test_seeds_reach_two_to_the_64_and_can_change_after_a_run(infos: dict[str, dict[str, Any]]) -> None:
     seeds = {node: options for node, name, _, options in inputs_of(infos) if name == "seed"}
-    assert set(seeds) == {"UniTalkingNoise", "UniTalkingJointSampler"}
+    assert set(seeds) == {"UniTalkingNoise", "UniTalkingJointSampler", "UniTalkingLongTalk"}
     for options in seeds.values():
         assert (options["min"], options["max"]) == (0, 2**64 - 1)
         assert options["control_after_generate"] is True

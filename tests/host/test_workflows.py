@@ -31,11 +31,13 @@ DRIVEN = {
     "photo_speaks_my_recording": {"UniTalkingDrivingAudio": True, "UniTalkingPortrait": True},
 }
 SPEECH_ALONE = {"speech_only": {"UniTalkingEncodeVoiceReference": True, "UniTalkingSaveMP4": False, "SaveAudio": True}}
+LONG = {"long_talk": {"UniTalkingLongTalk": True, "UniTalkingJointSampler": False}}
 # Of public weights; test_public_workflows.py runs them.
 FILES = (
     OWN_MODEL
     | DRIVEN
     | SPEECH_ALONE
+    | LONG
     | dict.fromkeys(("ovi_talking_video", "wan_video_only"), OWN_MODEL["talking_portrait_text"])
 )
 TITLE_HEIGHT = 30  # the editor draws a node's title above its position
@@ -49,7 +51,7 @@ def load(name: str) -> dict[str, Any]:
 Finished = tuple[dict[str, Any], dict[str, Any], "Result", Media]
 
 
-@pytest.fixture(scope="module", params=OWN_MODEL | DRIVEN)
+@pytest.fixture(scope="module", params=OWN_MODEL | DRIVEN | LONG)
 def finished(request: pytest.FixtureRequest, host: ComfyUI) -> Finished:
     """A workflow, its prompt, what running it gave, and the file."""
     assert [path for path in (host.base_directory / "input").rglob("*") if path.is_file()] == []
@@ -79,7 +81,7 @@ def test_file_holds_the_workflow_and_the_prompt_that_ran(finished: Finished) -> 
 def test_clip_is_as_long_as_planned(finished: Finished) -> None:
     _, prompt, result, media = finished
     if "UniTalkingEmptyLatent" not in {node["class_type"] for node in prompt.values()}:
-        assert len(media.pictures) > 24, "what is given decides"
+        assert len(media.pictures) > 24, "what is given decides, or the parts do"
         return
     (node,) = (Node(key) for key, value in prompt.items() if value["class_type"] == "UniTalkingTextPrompt")
     (shown,) = texts(result, node)

@@ -335,4 +335,65 @@ MISTAKES = [
         "tests": ["tests/host/test_given_picture.py::test_the_picture_runs_once_and_the_sound_at_every_step"],
         "host": True,
     },
+    # ---- continuation
+    {
+        "name": "words_begin_while_the_beginning_is_given",
+        "file": "nodes/clip.py",
+        "old": "if START_KEY not in tokens:",
+        "new": "if True:",
+        "tests": ["tests/host/test_continuation.py::test_words_begin_after_what_is_given"],
+        "host": True,
+    },
+    {
+        "name": "continuation_holds_no_sound",
+        "file": "nodes/continuation.py",
+        "old": 'TASKS["infill"].audio_mask(audio.shape[2], config, spans)',
+        "new": 'TASKS["infill"].audio_mask(audio.shape[2], config, ())',
+        "tests": [
+            "tests/host/test_continuation.py::test_the_end_is_encoded_anew_and_held_in_both_streams",
+        ],
+        "host": True,
+    },
+    {
+        "name": "given_sound_filled_up_with_what_it_does_not_determine",
+        "file": "nodes/continuation.py",
+        "old": ":, :, : timeline.audio_latents_within(overlap, *rates)",
+        "new": ":, :, : timeline.audio_latents(overlap, *rates)",
+        "tests": [
+            "tests/host/test_continuation.py::test_the_end_is_encoded_anew_and_held_in_both_streams",
+        ],
+        "host": True,
+    },
+    {
+        "name": "given_recording_is_not_held",
+        "file": "nodes/driving.py",
+        "old": "TASKS[task].audio_mask(audio.shape[2], config)",
+        "new": "1 + 0 * TASKS[task].audio_mask(audio.shape[2], config)",
+        "tests": ["tests/host/test_driving.py::test_a_whole_sound_is_held_and_none_of_its_picture"],
+        "host": True,
+    },
+    {
+        "name": "pictures_of_another_rate_taken_one_by_one",
+        "file": "unitalking/timeline.py",
+        "old": "step = rational(source_fps) / rational(fps)",
+        "new": "step = Fraction(1)",
+        "tests": [
+            "tests/host/test_driving.py::test_other_lengths_and_rates_are_cut_and_converted_for_the_model_alone",
+        ],
+        "host": True,
+    },
+    {
+        "name": "colours_of_a_chain_drift",
+        "file": "unitalking/joining.py",
+        "old": "if one_scene and len(new) else",
+        "new": "if False else",
+        "tests": ["tests/unit/test_joining.py::test_a_chain_of_clips_that_drift_does_not"],
+    },
+    {
+        "name": "joined_sound_without_a_fade",
+        "file": "unitalking/joining.py",
+        "old": "before * angle.cos() + after * angle.sin()",
+        "new": "before",
+        "tests": ["tests/unit/test_joining.py::test_another_phase_makes_neither_a_click_nor_a_hole"],
+    },
 ]

@@ -1,0 +1,189 @@
+"""Continue AV and Join AV: the next clip goes on from the end of the last one, and both become one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy.nested_tensor import NestedTensor
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..unitalking import timeline
+from ..unitalking.config import UniTalkingConfig
+from ..unitalking.joining import join_pictures, join_sounds
+from ..unitalking.portrait import fit_pictures
+from ..unitalking.tasks import TASKS
+from ..unitalking.voice import resample
+from .checks import check_finite
+from .constants import CATEGORY
+from .driving import check_codec, encode_sound
+from .latents import empty_latent, snap_frames
+from .messages import config_of, say
+
+OVERLAP_TOOLTIP = "Pictures that both clips have, 4n+1: what the next one continues from. 9 are 0.4 s at 24 fps."
+
+
+class Continue(io.ComfyNode):
+    """Room for the next clip, whose beginning is the end of the last one."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="UniTalkingContinue",
+            display_name="Continue AV",
+            category=CATEGORY,
+            description="The next clip starts from the last pictures and the last sound of this one, so that face, "
+            "voice and movement go on. Join AV puts them together.",
+            search_aliases=["extend", "longer video", "continuation", "next clip", "chain"],
+            inputs=[
+                io.Model.Input("model", tooltip="The UniTalking model; gives rates, sizes and lengths."),
+                io.Vae.Input("vae", tooltip="The picture codec, from Load UniTalking Model."),
+                io.Vae.Input("audio_vae", tooltip="The sound codec, from Load UniTalking Model."),
+                io.Image.Input("images", tooltip="Pictures of the clip so far, from Decode AV."),
+                io.Audio.Input("audio", tooltip="Its sound, from Decode AV."),
+                io.Int.Input(
+                    "frames",
+                    default=0,
+                    min=0,
+                    max=100_000,
+                    tooltip="Pictures of the next speech: wire planned_frames of Text Prompt. The overlap is added.",
+                ),
+                _overlap_input(),
+            ],
+            outputs=[io.Latent.Output(display_name="latent"), io.Float.Output(display_name="held_s")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        vae: Any,
+        audio_vae: Any,
+        images: Tensor,
+        audio: dict[str, Any] | None,
+        frames: int,
+        overlap: int,
+    ) -> io.NodeOutput:
+        """Takes the end, encodes it anew and holds it."""
+        config = config_of(model, "Continue AV")
+        check_codec(audio_vae, config, "Continue AV")
+        overlap = _checked(overlap, len(images), config)
+        if audio is None:
+            raise ValueError("Continue AV: the clip has no sound: wire audio of Decode AV.")
+        check_finite(audio["waveform"], "the clip's sound")
+        total = snap_frames(config, overlap - 1 + (frames or config.trained.frames))
+        tail, _ = fit_pictures(images[-overlap:], images.shape[2], images.shape[1], "crop")
+        latent = empty_latent(config, images.shape[2], images.shape[1], total)
+        held = hold_beginning(latent, vae.encode(tail), _tail_of(audio_vae, audio, overlap, config), config)
+        seconds = float(timeline.duration_s(overlap, config.fps))
+        say(cls, f"{overlap} frames ({seconds:.2f} s) are given, {total - overlap} follow")
+        return io.NodeOutput(held, seconds)
+
+
+class Join(io.ComfyNode):
+    """Two clips -> one."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="UniTalkingJoin",
+            display_name="Join AV",
+            category=CATEGORY,
+            description="Puts a clip and its continuation together: no picture or sample twice, none missing, colours "
+            "and loudness of the first.",
+            search_aliases=["concat", "append", "stitch", "merge video"],
+            inputs=[
+                io.Image.Input("images", tooltip="Pictures of the clip so far."),
+                io.Audio.Input("audio", tooltip="The sound of the clip so far."),
+                io.Image.Input("next_images", tooltip="Pictures of its continuation, from Decode AV."),
+                io.Audio.Input("next_audio", tooltip="The continuation's sound, from Decode AV."),
+                io.Float.Input("fps", default=24.0, min=1.0, max=240.0, step=0.001, tooltip="Wire fps of Decode AV."),
+                _overlap_input(),
+                io.Boolean.Input(
+                    "one_scene",
+                    default=True,
+                    tooltip="The continuation gets the mean colour of the clip so far, so that a chain of clips does "
+                    "not drift. Off where the light or the camera changes.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="images"), io.Audio.Output(display_name="audio")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Tensor,
+        audio: dict[str, Any],
+        next_images: Tensor,
+        next_audio: dict[str, Any],
+        fps: float,
+        overlap: int,
+        one_scene: bool,
+    ) -> io.NodeOutput:
+        """Joins pictures and sounds."""
+        if audio is None or next_audio is None:
+            raise ValueError("Join AV: a clip without sound cannot be joined: wire audio of Decode AV for both.")
+        rate = audio["sample_rate"]
+        first = audio["waveform"][0]
+        second = resample(next_audio["waveform"][0], next_audio["sample_rate"], rate)
+        if second.shape[0] != first.shape[0]:
+            second = second.mean(0, keepdim=True).expand(first.shape[0], -1)
+        pictures = join_pictures(images, next_images, overlap, one_scene=one_scene)
+        sound = join_sounds(first, second.to(first), (len(images), len(next_images)), overlap, fps, rate)
+        return io.NodeOutput(pictures, {"waveform": sound[None], "sample_rate": rate})
+
+
+def hold_beginning(latent: dict[str, Any], encoded: Tensor, sound: Tensor, config: UniTalkingConfig) -> dict[str, Any]:
+    """The LATENT with its first latents of both streams set and held.
+
+    Args:
+        latent: nested, of the whole clip.
+        encoded: video latents (1, C, k + 1, H, W).
+        sound: audio latents (1, C, n), those that the given pictures determine fully.
+        config: the model's rates.
+
+    Raises:
+        ValueError: latents of another codec.
+    """
+    video, audio = (part.clone() for part in latent["samples"].unbind())
+    if encoded.shape[1] != video.shape[1] or encoded.shape[3:] != video.shape[3:]:
+        raise ValueError(
+            f"Continue AV: the VAE gives latents of shape {tuple(encoded.shape)}, the clip has {tuple(video.shape)}: "
+            "use vae of the same Load UniTalking Model."
+        )
+    count = encoded.shape[2]
+    video[:, :, :count], audio[:, :, : sound.shape[2]] = encoded.to(video), sound.to(audio)
+    spans = ((0, count),)
+    masks = (
+        TASKS["infill"].video_mask(video.shape[2], spans).to(video).repeat(1, 1, 1, *video.shape[3:]),
+        TASKS["infill"].audio_mask(audio.shape[2], config, spans).to(audio),
+    )
+    return {**latent, "samples": NestedTensor((video, audio)), "noise_mask": NestedTensor(masks)}
+
+
+def _tail_of(audio_vae: Any, audio: dict[str, Any], overlap: int, config: UniTalkingConfig) -> Tensor:
+    rate = audio["sample_rate"]
+    tail = audio["waveform"][:1, :, -timeline.samples_kept(overlap, config.fps, rate) :]
+    rates = (config.fps, config.sample_rate, config.samples_per_latent)
+    return encode_sound(audio_vae, tail, rate, timeline.audio_latents(overlap, *rates))[
+        :, :, : timeline.audio_latents_within(overlap, *rates)
+    ]
+
+
+def _checked(overlap: int, available: int, config: UniTalkingConfig) -> int:
+    if overlap > available:
+        raise ValueError(f"Continue AV: overlap is {overlap}, the clip has {available} pictures: choose a smaller one.")
+    if timeline.snap_frames(overlap, config.time_stride) != overlap:
+        raise ValueError(
+            f"Continue AV: overlap is {overlap}, expected {config.time_stride}n+1, e.g. "
+            f"{timeline.snap_frames(overlap, config.time_stride)}: the picture codec encodes nothing else."
+        )
+    return overlap
+
+
+def _overlap_input() -> io.Input:
+    return io.Int.Input("overlap", default=9, min=1, max=1001, step=4, tooltip=OVERLAP_TOOLTIP)

@@ -1,0 +1,193 @@
+"""Continue AV, Join AV, Split Speech and Long Talk: the next clip goes on from the last, and all become one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from graphs import Clip, assert_refused, only_media, texts
+from tiny_model import TINY_MODEL
+from torch import Tensor
+
+from unitalking.checkpoint.random_model import TINY
+
+if TYPE_CHECKING:
+    from comfyui import ComfyUI
+
+Pack = Callable[[str], ModuleType]
+SIDE = 64
+SPEECH = "Good morning. The river is long. We walked to the house. The door was open. Nobody was there. We went home."
+LONG = " ".join([SPEECH] * 5)
+
+
+@pytest.fixture(autouse=True)
+def as_nodes_run() -> Iterator[None]:
+    """Nodes run in inference mode."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def parts(pack: Pack) -> tuple[Any, ...]:
+    """MODEL, CLIP, VAE and audio VAE of the tiny random model."""
+    file, _ = pack("nodes.loading").read_model_file(str(TINY_MODEL))
+    model = pack("nodes.loading").patch_model(file, str(TINY_MODEL), {"dtype": torch.float32})
+    vae = pack("nodes.vae")
+    return (
+        model,
+        pack("nodes.clip").load_bundled_clip(file),
+        vae.load_bundled_video_vae(file),
+        vae.load_audio_vae(file.config, file.parts["audio_vae"], "tiny"),
+    )
+
+
+def clip_of(frames: int, rate: int = 16000) -> tuple[Tensor, dict[str, Any]]:
+    """Pictures and sound of one length."""
+    drawn = torch.Generator().manual_seed(frames)
+    pictures = torch.rand(frames, SIDE, SIDE, 3, generator=drawn)
+    return pictures, {
+        "waveform": 0.1 * torch.randn(1, 2, round(frames / 24 * rate), generator=drawn),
+        "sample_rate": rate,
+    }
+
+
+def continued(pack: Pack, parts: tuple[Any, ...], frames: int = 33, overlap: int = 9, rate: int = 16000) -> Any:
+    pictures, sound = clip_of(41, rate)
+    node = pack("nodes.continuation").Continue
+    model, _, *codecs = parts
+    return node.execute(model, *codecs, pictures, sound, frames, overlap).args, pictures, sound
+
+
+@pytest.mark.parametrize(("overlap", "latents", "sound_latents"), [(1, 1, 1), (9, 3, 11), (17, 5, 22)])
+def test_the_end_is_encoded_anew_and_held_in_both_streams(
+    pack: Pack, parts: tuple[Any, ...], overlap: int, latents: int, sound_latents: int
+) -> None:
+    (latent, held_s), pictures, sound = continued(pack, parts, overlap=overlap)
+    video, audio = latent["samples"].unbind()
+    masks = latent["noise_mask"].unbind()
+    total = overlap - 1 + 33
+    assert held_s == pytest.approx(overlap / 24)
+    assert video.shape[2] == (total - 1) // 4 + 1
+    assert audio.shape[2] == TINY.audio_latents(total)
+    assert torch.equal(video[:, :, :latents], parts[2].encode(pictures[-overlap:]))
+    assert not video[:, :, latents:].any()
+    samples = round(overlap / 24 * 16000)
+    mono = sound["waveform"].mean(1)[:, -samples:]
+    filled = torch.nn.functional.pad(mono, (0, -(-samples // 512) * 512 - samples))
+    expected = parts[3].encode(filled[:, :, None])[:, :, :sound_latents]
+    assert torch.equal(audio[:, :, :sound_latents], expected)
+    assert not audio[:, :, sound_latents:].any()
+    assert [int((mask == 0).flatten(3).all(3).sum()) for mask in masks[:1]] == [latents]
+    assert int((masks[1] == 0).sum()) == sound_latents
+
+
+def test_sound_of_another_rate_is_resampled(pack: Pack, parts: tuple[Any, ...]) -> None:
+    (latent, _), _, sound = continued(pack, parts, rate=44100)
+    tail = sound["waveform"].mean(1)[:, -round(9 / 24 * 44100) :]
+    mono = pack("unitalking.voice").resample(tail, 44100, 16000)
+    filled = torch.nn.functional.pad(mono, (0, 12 * 512 - mono.shape[1]))
+    held = parts[3].encode(filled[:, :, None])[:, :, :11]
+    assert torch.allclose(latent["samples"].unbind()[1][:, :, :11], held, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "match"),
+    [(45, "overlap is 45, the clip has 41 pictures"), (10, r"overlap is 10, expected 4n\+1, e.g. 9")],
+)
+def test_an_overlap_that_does_not_fit_is_refused(pack: Pack, parts: tuple[Any, ...], overlap: int, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        continued(pack, parts, overlap=overlap)
+
+
+def test_a_clip_without_sound_is_refused(pack: Pack, parts: tuple[Any, ...]) -> None:
+    module, (model, _, *codecs) = pack("nodes.continuation"), parts
+    with pytest.raises(ValueError, match="the clip has no sound: wire audio"):
+        module.Continue.execute(model, *codecs, clip_of(41)[0], None, 33, 9)
+    with pytest.raises(ValueError, match="a clip without sound cannot be joined"):
+        module.Join.execute(clip_of(41)[0], None, clip_of(41)[0], None, 24.0, 9, True)
+    with pytest.raises(ValueError, match="not a UniTalking audio codec"):
+        module.Continue.execute(model, codecs[0], codecs[0], *clip_of(41), 33, 9)
+
+
+def test_a_stereo_and_a_mono_clip_of_other_rates_are_joined(pack: Pack) -> None:
+    pictures, sound = clip_of(41)
+    more, other = clip_of(33, 44100)
+    other["waveform"] = other["waveform"][:, :1]
+    joined = pack("nodes.continuation").Join.execute(pictures, sound, more, other, 24.0, 9, True).args
+    assert len(joined[0]) == 65
+    assert joined[1]["waveform"].shape == (1, 2, round(65 / 24 * 16000))
+    assert joined[1]["sample_rate"] == 16000
+
+
+def test_words_begin_after_what_is_given(pack: Pack, parts: tuple[Any, ...]) -> None:
+    """The clock of the small model's encoder is told; an encoder without one is not asked."""
+    encode, clip = pack("nodes.conditioning").encode_text, parts[1]
+    texts_of = [encode(clip, "<S>Hello<E>", TINY, "prompt", [], start)[0][0] for start in (0.0, 0.375)]
+    encoder = clip.cond_stage_model
+    tokens = clip.tokenize("<S>Hello<E>")
+    row = encoder._row(tokens)
+    natural = encoder.encoder.clock(*row)
+    spoken = torch.tensor([[0.1 + 0.375, float(natural.max()) + 0.375]])
+    assert torch.equal(texts_of[1], encoder.encoder(*row, spoken))
+    later = encoder.encoder.clock(*row, spoken)
+    assert torch.allclose(later[natural > 0], natural[natural > 0] + 0.375, atol=1e-5)
+    assert not torch.equal(*texts_of)
+
+
+def test_a_speech_is_split_and_every_part_planned(
+    pack: Pack, parts: tuple[Any, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    model, clip, *_ = parts
+    module = pack("nodes.long_talk")
+    found, frames, count = module.SplitSpeech.execute(model, clip, SPEECH, 2.5).args
+    assert " ".join(found) == SPEECH
+    assert len(found) == len(frames) == count >= 4
+    for part, planned in zip(found, frames, strict=True):
+        seconds = pack("nodes.clip").speech_s(clip, f"<S>{part}<E>")
+        assert seconds <= 2.5 or " " not in part
+        assert planned >= min(seconds, 1.0) * 24
+        assert planned % 4 == 1
+        assert f"{planned} frames: {part}" in caplog.text
+    whole = module.SplitSpeech.execute(model, clip, SPEECH, 0.0).args[0]
+    longest = module.longest_part_s(TINY, 9)
+    assert all(pack("nodes.clip").speech_s(clip, f"<S>{part}<E>") <= longest for part in whole)
+    with pytest.raises(ValueError, match="there is no speech"):
+        module.SplitSpeech.execute(model, clip, " ", 0.0)
+
+
+def talk(host: ComfyUI, **changes: Any) -> tuple[Clip, Any]:
+    clip = Clip(host)
+    model, text, vae, audio_vae = (clip.model[slot] for slot in range(4))
+    wires = {"model": model, "clip": text, "vae": vae, "audio_vae": audio_vae}
+    node = clip.add("UniTalkingLongTalk", **wires, **{"speech": LONG, "preset": "draft", **changes})
+    clip.add("UniTalkingSaveMP4", images=node[0], audio=node[1], fps=node[2])
+    return clip, node
+
+
+def test_a_long_talk_is_one_clip_of_all_its_parts(host: ComfyUI) -> None:
+    clip, node = talk(host)
+    result = clip.run()
+    media = only_media(host, result)
+    (said,) = texts(result, node)
+    count, *spoken = said.splitlines()
+    assert " ".join(spoken) == LONG
+    assert count == f"{len(spoken)} clips"
+    assert len(spoken) >= 6
+    shown = [event.data["text"] for event in result.of_kind("text")]
+    planned = [int(line.split()[0]) for text in shown for line in text.splitlines() if line.endswith("frames planned")]
+    assert len(planned) == len(spoken)
+    assert len(media.pictures) == sum(planned) - len(planned) + 1
+    assert media.lengths_s[0] == pytest.approx(len(media.pictures) / 24)
+    assert abs(media.lengths_s[0] - media.lengths_s[1]) < 1 / 24
+    assert np.abs(media.sound).max() > 0
+
+
+def test_an_empty_speech_is_refused(host: ComfyUI) -> None:
+    clip, _ = talk(host, speech="  ")
+    assert_refused(clip, "UniTalkingLongTalk", "there is no speech: write some into it")

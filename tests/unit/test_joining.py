@@ -1,0 +1,108 @@
+"""Joined clips: no picture or sample twice or missing, no step in colour or loudness, no click."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from unitalking.joining import MOST_GAIN_DB, gain_between, join_pictures, join_sounds
+from unitalking.timeline import samples_kept
+
+RATE = 16000
+
+
+def pictures(frames: int, offset: float = 0.0, seed: int = 0) -> Tensor:
+    """Noise around grey, (F, 8, 8, 3)."""
+    drawn = torch.rand(frames, 8, 8, 3, generator=torch.Generator().manual_seed(seed))
+    return 0.3 + 0.3 * drawn + offset
+
+
+def tone(start: int, samples: int, level: float = 0.3, phase: float = 0.0) -> Tensor:
+    """A part of an endless tone, (1, S)."""
+    time = torch.arange(start, start + samples, dtype=torch.float64) / RATE
+    return (level * torch.sin(2 * math.pi * 220 * time + phase))[None].float()
+
+
+def test_pictures_follow_each_other_once() -> None:
+    whole = pictures(30)
+    joined = join_pictures(whole[:17], whole[8:], 9, one_scene=False)
+    assert torch.allclose(joined, whole, atol=1e-6)
+    assert torch.equal(joined[:17], whole[:17])
+
+
+@pytest.mark.parametrize("one_scene", [True, False])
+def test_colours_are_the_firsts(one_scene: bool) -> None:
+    first, second = pictures(17), pictures(25, offset=0.02, seed=1)
+    if not one_scene:
+        second[:9] = first[-9:] + 0.02
+    joined = join_pictures(first, second, 9, one_scene=one_scene)
+    expected = first.mean((0, 1, 2)) if one_scene else second[9:].mean((0, 1, 2)) - 0.02
+    assert torch.allclose(joined[17:].mean((0, 1, 2)), expected, atol=1e-4)
+    assert len(joined) == 17 + 16
+
+
+def test_a_chain_of_clips_that_drift_does_not() -> None:
+    so_far = pictures(17)
+    for seed in range(1, 8):
+        following = torch.cat([so_far[-9:], pictures(16, offset=0.01, seed=seed) + so_far[-9:].mean() - 0.45])
+        so_far = join_pictures(so_far, following, 9)
+    means = so_far.mean((1, 2, 3))
+    assert float((means[-16:].mean() - means[:16].mean()).abs()) < 2 / 255
+
+
+def test_a_change_of_light_is_kept_where_it_is_wanted() -> None:
+    first = pictures(17)
+    second = torch.cat([first[-9:], pictures(16, offset=0.2)])
+    assert float(join_pictures(first, second, 9, one_scene=False)[17:].mean() - first.mean()) > 0.15
+
+
+@pytest.mark.parametrize(
+    ("second", "overlap", "match"),
+    [
+        (torch.zeros(20, 8, 9, 3), 9, "pictures of 8x8 and 9x8"),
+        (pictures(5), 9, "expected 1 to 5"),
+        (pictures(9), 0, ""),
+    ],
+)
+def test_clips_that_do_not_fit_are_refused(second: Tensor, overlap: int, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        join_pictures(pictures(17), second, overlap)
+
+
+@pytest.mark.parametrize("fps", [24, 23.976, 25])
+@pytest.mark.parametrize("frames", [(49, 57), (50, 61), (9, 9)])
+def test_the_sound_is_as_long_as_the_pictures_and_has_no_click(fps: float, frames: tuple[int, int]) -> None:
+    first = tone(0, samples_kept(frames[0], fps, RATE))
+    start = samples_kept(frames[0] - 9, fps, RATE)
+    total = samples_kept(sum(frames) - 9, fps, RATE)
+    second = tone(start, total - start)
+    joined = join_sounds(first, second, frames, 9, fps, RATE)
+    assert joined.shape == (1, total)
+    steps = (joined[0, 1:] - joined[0, :-1]).abs()
+    inside = (first[0, 1:] - first[0, :-1]).abs().max()
+    assert float(steps.max()) < 1.5 * float(inside)
+    end = first.shape[1] - round(0.02 * RATE)
+    assert torch.equal(joined[:, :end], first[:, :end])
+    assert torch.allclose(joined[:, first.shape[1] :], tone(first.shape[1], total - first.shape[1]), atol=1e-3)
+
+
+def test_another_phase_makes_neither_a_click_nor_a_hole() -> None:
+    first = tone(0, samples_kept(49, 24, RATE))
+    start = samples_kept(40, 24, RATE)
+    second = tone(start, samples_kept(57, 24, RATE), phase=math.pi / 2)
+    joined = join_sounds(first, second, (49, 57), 9, 24, RATE)[0]
+    assert float((joined[1:] - joined[:-1]).abs().max()) < 1.6 * float((first[0, 1:] - first[0, :-1]).abs().max())
+    fade = joined[first.shape[1] - 320 : first.shape[1]]
+    assert 0.15 < float(fade.square().mean().sqrt()) < 0.3
+
+
+def test_the_second_is_as_loud_as_the_first() -> None:
+    quiet = join_sounds(tone(0, 32000), tone(26000, 38000, level=0.2), (48, 57), 9, 24, RATE)
+    assert float(quiet[0, 40000:].abs().max()) == pytest.approx(0.3, rel=0.02)
+    assert gain_between(tone(0, RATE), tone(0, RATE, level=0.01), RATE) == pytest.approx(10 ** (MOST_GAIN_DB / 20))
+    assert gain_between(tone(0, RATE), torch.zeros(1, RATE), RATE) == 1.0
+    half_silent = torch.cat([tone(0, RATE), torch.zeros(1, 3 * RATE)], dim=1)
+    assert gain_between(tone(0, RATE), half_silent, RATE) == pytest.approx(1.0, abs=0.02)
