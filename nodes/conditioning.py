@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from ..unitalking import timeline
 from ..unitalking.config import PROMPT_STYLES, UniTalkingConfig
 from ..unitalking.domain import unlearned
-from ..unitalking.prompt import OVI_STYLES, compose_prompt, missing_tags
+from ..unitalking.prompt import OVI_STYLES, compose_prompt, missing_tags, silent_prompt
 from ..unitalking.speech_timing import SPEECH_OPEN, speech_duration_s
 from ..unitalking.text_cleaning import clean_text
 from ..unitalking.voice import analyse_voice, resample
@@ -200,6 +200,11 @@ class TextPrompt(io.ComfyNode):
             check_voice(voice, config, "Text Prompt")
         style = config.prompt_style if prompt_style == "auto" else prompt_style
         prompt = compose_prompt(speech, scene, sound, style)
+        if config.text_encoder is not None:
+            # The small model's own encoder takes a text without tags for speech.
+            prompt = prompt if speech.strip() or not prompt else silent_prompt(scene, style, sound)
+            negative_picture = negative_picture.strip() and silent_prompt(negative_picture, style)
+            negative_sound = negative_sound.strip() and silent_prompt("", style, negative_sound)
         notes = list(missing_tags(prompt, style))
         if style not in OVI_STYLES and not speech.strip():
             notes.append("no speech: nothing will be said")

@@ -50,10 +50,19 @@ def compose_prompt(speech: str, scene: str = "", sound: str = "", style: str = "
     return " ".join(part for part in parts if part)
 
 
-def silent_prompt(scene: str, style: str = "tagged") -> str:
-    """The prompt of a picture in which nothing is said; without tags a tagged prompt is all speech."""
-    prompt = compose_prompt("", scene, "", style)
-    return f"{prompt} {SPEECH_OPEN}{SPEECH_CLOSE}".strip() if style == "tagged" else prompt
+def silent_prompt(scene: str, style: str = "tagged", sound: str = "") -> str:
+    """The prompt of a clip in which nothing is said, for an encoder to which a text without tags is all speech.
+
+    Args:
+        scene, sound, style: as for `compose_prompt`; a tagged prompt gets a speech of no words.
+
+    Raises:
+        ValueError: an unknown style.
+    """
+    if style != "tagged":
+        return compose_prompt("", scene, sound, style)
+    heard = compose_prompt("", "", sound, style)
+    return " ".join(part for part in (_clean(scene), SPEECH_OPEN + SPEECH_CLOSE, heard) if part)
 
 
 def missing_tags(prompt: str, style: str) -> tuple[str, ...]:

@@ -191,3 +191,20 @@ def test_a_model_without_reference_runs_without_a_word(lab: Lab) -> None:
     out = lab.ksampler(model, conds, lab.latent())
     assert all(bool(part.isfinite().all()) for part in out)
     assert equal(out, lab.ksampler(model, (lab.text("Hello"), lab.text("")), lab.latent()))
+
+
+def test_a_scene_without_speech_is_not_spoken(lab: Lab) -> None:
+    """The small model's encoder takes a text without tags for speech; an encoder of its own kind is not asked."""
+    execute = lab.pack("nodes.conditioning").TextPrompt.execute
+    given = {"scene": "a man", "sound": "", "negative_picture": "a cat", "negative_sound": ""}
+
+    def prompt(speech: str, style: str = "tagged", **changes: str) -> tuple:
+        return execute(lab.model, lab.clip, speech, **{**given, **changes}, prompt_style=style).args
+
+    silent, spoken = prompt(" "), prompt("Hello")
+    assert (silent[2], spoken[2]) == ("a man <S><E>", "a man <S>Hello<E>")
+    assert prompt("", scene="")[2] == ""
+    assert prompt("", "plain")[2] == "a man"
+    encoded = lab.clip.encode_from_tokens_scheduled(lab.clip.tokenize("a cat <S><E>"))
+    rows = min(encoded[0][0].shape[1], lab.config.text_len)
+    assert torch.equal(silent[1][0][0][:, : rows - 1], encoded[0][0][:, : rows - 1])

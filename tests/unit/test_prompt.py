@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from unitalking.prompt import TAGS, compose_prompt, missing_tags
-from unitalking.speech_timing import speech_duration_s, spoken_spans
+from unitalking.prompt import TAGS, compose_prompt, missing_tags, silent_prompt
+from unitalking.speech_timing import LEAD_S, character_times, speech_duration_s, spoken_spans
 
 
 def test_tagged_prompt_keeps_the_fields_apart() -> None:
@@ -80,3 +80,11 @@ def test_what_a_prompt_for_ovi_lacks_is_said(prompt: str, said: list[str]) -> No
     found = missing_tags(prompt, "ovi_1.0")
     assert [text in sentence for text, sentence in zip(said, found, strict=True)] == [True] * len(said)
     assert missing_tags(prompt, "tagged") == ()
+
+
+def test_a_silent_prompt_says_nothing_between_its_tags() -> None:
+    assert silent_prompt("a man") == "a man <S><E>"
+    assert silent_prompt("a man", sound="rain") == "a man <S><E> <AUDCAP>rain<ENDAUDCAP>"
+    assert silent_prompt("", sound="rain") == "<S><E> <AUDCAP>rain<ENDAUDCAP>"
+    assert silent_prompt("a man", "plain", "rain") == "a man Audio: rain"
+    assert character_times(silent_prompt("a man who runs")) == ([0.0] * len("a man who runs <S><E>"), LEAD_S)
