@@ -18,13 +18,14 @@ _NUMBERED = re.compile(r"(?P<start>.*-)(?P<number>\d{5})-of-(?P<count>\d{5})(?P<
 
 
 def register_folders() -> None:
-    """Registers the pack's `models/` and `models/unitalking` of the host under a key of our own, and `models/voices`.
+    """Registers the pack's `models/` and `models/unitalking` of the host under a key of our own, and `models/voices`
+    with the pack's own voices behind it.
 
     The key is ours so that stock loaders, which cannot read these files, do not list them.
     """
     models = Path(folder_paths.models_dir)
     _register(MODEL_FOLDER, [PACK / "models", models / MODEL_FOLDER])
-    _register(VOICE_FOLDER, [models / VOICE_FOLDER])
+    _register(VOICE_FOLDER, [models / VOICE_FOLDER, PACK / "assets" / "voice_files"])
 
 
 def _register(key: str, folders: list[Path]) -> None:

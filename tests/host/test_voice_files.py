@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from tiny_model import add_tiny_model
 if TYPE_CHECKING:
     from comfyui import ComfyUI
 
+ROOT = Path(__file__).resolve().parents[2]
 Pack = Callable[[str], ModuleType]
 ABOUT = "Anna's own voice; she agrees."
 
@@ -112,3 +114,23 @@ def test_a_file_that_is_no_voice_is_named(pack: Pack, voices: Any, tmp_path: Pat
     expected = {"damaged": "is damaged or no safetensors", "another file": "is not a voice", "other fields": "is not a"}
     with pytest.raises(ValueError, match=rf"bad.safetensors {expected.get(kind, 'is a damaged voice')}"):
         voices.read_voice(path)
+
+
+def test_the_packs_own_voices_are_the_sample_voices_of_its_own_model(pack: Pack, voices: Any) -> None:
+    """They are there on a fresh install, behind those of the user, and fit the model that ships."""
+    folder_paths = importlib.import_module("folder_paths")
+    listed = folder_paths.get_filename_list("voices")
+    assert not Path(folder_paths.get_folder_paths("voices")[0]).is_relative_to(ROOT / "assets")
+    names = sorted(path.stem for path in (ROOT / "assets" / "voices").glob("*.flac"))
+    files = [f"{name}.safetensors" for name in names]
+    assert [name for name in files if name not in listed] == []
+    loading = pack("nodes.loading")
+    file, _ = loading.read_model_file(str(ROOT / "models" / "unitalking_embedded.safetensors"))
+    codec = pack("nodes.vae").load_audio_vae(file.config, file.parts["audio_vae"], "embedded")
+    for name in names:
+        voice, about = voices.read_voice(ROOT / "assets" / "voice_files" / f"{name}.safetensors")
+        pack("nodes.voice").check_voice(voice, file.config, "Load Voice")
+        encoded = pack("nodes.conditioning").encode_voice(codec, pack("nodes.assets").load_voice(name), trim=True)
+        assert torch.allclose(voice.latents, encoded.latents, atol=1e-3)
+        assert voice.report == encoded.report
+        assert about.startswith("Synthetic voice")
