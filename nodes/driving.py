@@ -76,7 +76,8 @@ def part_of(config: UniTalkingConfig, given_s: Fraction, start_s: float, what: s
             f"({shortest / config.fps:.2f} s): give a longer one."
         )
     used, notes = min(frames, longest), []
-    if used < frames:
+    # What does not fill another step of the codec is not worth a word.
+    if left - timeline.duration_s(used, config.fps) >= timeline.duration_s(config.time_stride, config.fps):
         notes.append(
             f"{used / config.fps:.2f} s from {start_s:g} s on are used: this model makes at most {longest} pictures at "
             "once. For the rest run again with a later start_s."

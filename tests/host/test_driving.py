@@ -163,7 +163,9 @@ def test_the_models_own_lengths_are_kept(pack: Pack) -> None:
     fixed = config(lengths=((121, 157), (241, 314)))
     assert part_of(fixed, Fraction(7), 0.0, "x", whole=False).frames == 121
     assert part_of(fixed, Fraction(7), 0.0, "x", whole=True).frames == 241
-    assert part_of(fixed, Fraction(11), 0.0, "x", whole=True).frames == 241
+    long = part_of(fixed, Fraction(11), 0.0, "x", whole=True)
+    assert long.frames == 241
+    assert "10.04 s from 0 s on are used: this model makes at most 241 pictures" in long.notes[0]
     with pytest.raises(
         ValueError, match=r"has 4.00 s from 0 s on, this model's shortest clip is 121 pictures \(5.04 s"
     ):
