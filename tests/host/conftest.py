@@ -6,9 +6,13 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from comfyui import ComfyUI
 
 FOLDER = str(Path(__file__).parent)
 if FOLDER not in sys.path:
@@ -31,3 +35,17 @@ def lab(loaded_lab: Lab) -> Iterator[Lab]:
     with torch.inference_mode():
         yield loaded_lab
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def upload(host: ComfyUI) -> Iterator[Callable[[Path], str]]:
+    """Puts a file into the input folder of the running ComfyUI, which is empty again afterwards."""
+    names: list[str] = []
+
+    def put(path: Path) -> str:
+        names.append(host.upload(path))
+        return names[-1]
+
+    yield put
+    for name in names:
+        (host.base_directory / "input" / name).unlink()

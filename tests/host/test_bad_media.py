@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,20 +20,6 @@ if TYPE_CHECKING:
     from comfyui import ComfyUI
 
 Upload = Callable[[Path], str]
-
-
-@pytest.fixture
-def upload(host: ComfyUI) -> Iterator[Upload]:
-    """Puts a file into the input folder, which is empty again afterwards."""
-    names: list[str] = []
-
-    def put(path: Path) -> str:
-        names.append(host.upload(path))
-        return names[-1]
-
-    yield put
-    for name in names:
-        (host.base_directory / "input" / name).unlink()
 
 
 def buzz(rate: int, seconds: float = 3.0) -> np.ndarray:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from comfyui import ComfyUI
 
 Pack = Callable[[str], ModuleType]
+Upload = Callable[[Path], str]
 SIDE = 64
 SIZE = {"width": SIDE, "height": SIDE}
 
@@ -276,10 +277,10 @@ def test_recordings_that_do_not_fit_are_refused(
 # ---- in ComfyUI
 
 
-def test_a_dubbed_file_has_its_own_pictures_and_a_new_sound(host: ComfyUI, tmp_path: Path) -> None:
+def test_a_dubbed_file_has_its_own_pictures_and_a_new_sound(host: ComfyUI, upload: Upload, tmp_path: Path) -> None:
     pictures = moving(30, 96, 64)
     clip = Clip(host)
-    given = clip.add("LoadVideo", file=host.upload(video_file(tmp_path / "silent.mkv", pictures, Fraction(30))))
+    given = clip.add("LoadVideo", file=upload(video_file(tmp_path / "silent.mkv", pictures, Fraction(30))))
     driven = clip.add("UniTalkingDrivingVideo", model=clip.model[0], vae=clip.model[2], video=given[0], **SIZE)
     sound = clip.decode(clip.joint(driven[0])[0])
     clip.save(sound, images=driven[1], fps=driven[2], lossless=True)
@@ -291,7 +292,7 @@ def test_a_dubbed_file_has_its_own_pictures_and_a_new_sound(host: ComfyUI, tmp_p
 
 
 @pytest.mark.parametrize("codec", ["flac", "alac"])
-def test_a_photo_speaks_the_recordings_own_samples(host: ComfyUI, tmp_path: Path, codec: str) -> None:
+def test_a_photo_speaks_the_recordings_own_samples(host: ComfyUI, upload: Upload, tmp_path: Path, codec: str) -> None:
     samples = (tone(0.8, 44100, 2)[0] * 32767).round().short().numpy()
     path = tmp_path / f"mine_{codec}.wav"
     with av.open(str(path), "w") as file:
@@ -301,7 +302,7 @@ def test_a_photo_speaks_the_recordings_own_samples(host: ComfyUI, tmp_path: Path
         file.mux(stream.encode(frame))
         file.mux(stream.encode())
     clip = Clip(host)
-    recording = clip.add("LoadAudio", audio=host.upload(path))
+    recording = clip.add("LoadAudio", audio=upload(path))
     codecs = {"model": clip.model[0], "audio_vae": clip.model[3]}
     driven = clip.add("UniTalkingDrivingAudio", **codecs, audio=recording[0], **SIZE)
     held = clip.add("UniTalkingPortrait", latent=driven[0], vae=clip.model[2])
