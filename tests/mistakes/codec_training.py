@@ -58,6 +58,13 @@ MISTAKES = [
         "tests": [f"{MUON}the_steps_are_those_of_pytorch"],
     },
     {
+        "name": "muon_whose_processes_take_the_same_matrices",
+        "file": "unitalking/training/muon.py",
+        "old": "filled.chunk(processes)[distributed.get_rank()]",
+        "new": "filled.chunk(processes)[0]",
+        "tests": ["tests/training/test_trainer.py::test_two_processes_give_the_losses_of_one"],
+    },
+    {
         "name": "bf16_on_processors_without_it",
         "file": "unitalking/training/processes.py",
         "old": "torch.cpu.get_capabilities().get(name, False)",
