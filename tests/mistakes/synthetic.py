@@ -50,6 +50,34 @@ MISTAKES = [
         "new": 'WOMEN = ("Andrea", "f3", "Annie",',
         "tests": [f"{SPEECH}there_are_hundreds_of_voices_and_no_held_out_variant_is_trained"],
     },
+    {
+        "name": "timbre_not_passed_on",
+        "file": "unitalking/synthetic/speech.py",
+        "old": "        timbre=voice.timbre,\n",
+        "new": "",
+        "tests": [f"{SPEECH}the_references_of_a_voice_have_its_timbre"],
+    },
+    {
+        "name": "timbre_with_another_pitch",
+        "file": "unitalking/synthetic/timbre.py",
+        "old": '    for part in ("voicing", "consonants"):',
+        "new": '    for part in ("voicing", "consonants", "pitch"):',
+        "tests": [f"{SPEECH}a_timbre_scales_what_its_variant_says_and_the_defaults_of_the_rest"],
+    },
+    {
+        "name": "every_formant_of_another_throat",
+        "file": "unitalking/synthetic/timbre.py",
+        "old": "tract * between(random, 1 - FORMANT_SPREAD, 1 + FORMANT_SPREAD)",
+        "new": "between(random, 1 - TRACT, 1 + TRACT)",
+        "tests": [f"{SPEECH}a_timbre_scales_what_its_variant_says_and_the_defaults_of_the_rest"],
+    },
+    {
+        "name": "timbre_for_every_clip",
+        "file": "unitalking/synthetic/clips.py",
+        "old": "generator.random() < self.config.timbres",
+        "new": "self.config.timbres > 0",
+        "tests": [f"{SPEECH}a_share_of_the_clips_has_voices_of_its_own"],
+    },
     # ---- sentences
     {
         "name": "sentences_of_either_split",

@@ -113,6 +113,27 @@ MISTAKES = [
         f"{TB}dropped_text_is_the_empty_prompt_of_inference",
     ),
     mistake(
+        "clock_off_for_every_task",
+        BATCHES,
+        "draws.clock.draw(spoken, random) if task.video == GIVEN else spoken",
+        "draws.clock.draw(spoken, random)",
+        f"{TB}the_clock_is_off_only_where_the_whole_picture_is_given",
+    ),
+    mistake(
+        "clock_always_exact",
+        BATCHES,
+        "draws.clock.draw(spoken, random) if task.video == GIVEN else spoken",
+        "spoken",
+        f"{TB}the_clock_is_off_only_where_the_whole_picture_is_given",
+    ),
+    mistake(
+        "clock_stretched_about_the_beginning_of_the_clip",
+        "unitalking/training/draws.py",
+        "return begins, begins + (end - begin) * (1 + self.stretch * (2 * stretch - 1))",
+        "return begins, end * (1 + self.stretch * (2 * stretch - 1))",
+        f"{TB}a_clock_that_is_off_shifts_and_stretches_the_speech",
+    ),
+    mistake(
         "training_on_latents_of_the_vae",
         BATCHES,
         "data=self.statistics[stream].normalise(data)",

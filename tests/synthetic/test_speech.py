@@ -7,6 +7,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +18,9 @@ import torch
 
 from unitalking import timeline
 from unitalking.speech_timing import LEAD_S, character_times
-from unitalking.synthetic import MissingEspeakError, SyntheticClips, speech, voices
+from unitalking.synthetic import MissingEspeakError, SyntheticClips, SyntheticConfig, speech, voices
 from unitalking.synthetic.espeak import Espeak
+from unitalking.synthetic.timbre import changed
 from unitalking.synthetic.voices import Voice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +81,70 @@ def test_there_are_hundreds_of_voices_and_no_held_out_variant_is_trained() -> No
 def test_an_unknown_voice_is_refused(espeak_installed: None) -> None:
     with pytest.raises(ValueError, match="no voice"):
         Espeak().speak(TEXT, "en-us", "nobody", pitch=50, pitch_range=50, rate=160)
+
+
+def test_a_changed_timbre_is_another_voice_that_speaks_at_the_same_times(espeak_installed: None) -> None:
+    espeak = Espeak()
+    for variant in (*VARIANTS, "iven", "Storm"):
+        own, first, again, other = (
+            espeak.speak(TEXT, voices.ACCENT, variant, pitch=45, pitch_range=50, rate=160, timbre=timbre)
+            for timbre in (None, 7, 7, 8)
+        )
+        assert own.phonemes == first.phonemes == other.phonemes
+        assert np.array_equal(first.samples, again.samples)
+        spectra = [long_term_spectrum(said.samples) for said in (own, first, other)]
+        differences = [np.abs(one - two).mean() for one, two in combinations(spectra, 2)]
+        assert min(differences) > 1.0, (variant, differences)  # dB
+
+
+def long_term_spectrum(samples: np.ndarray) -> np.ndarray:
+    """Mean level in dB of 40 bands up to 6 kHz."""
+    power = np.square(np.abs(np.fft.rfft(samples.astype(np.float64))))
+    bands = np.array_split(power[: round(6000 * samples.size / 22050)], 40)
+    return 10 * np.log10([band.mean() for band in bands])
+
+
+def test_a_timbre_scales_what_its_variant_says_and_the_defaults_of_the_rest() -> None:
+    variant = "language variant\nname x\n# formant 1 9 9 9\nformant 1 200 50 80 -30\npitch 70 90\nbreath 1 2\n"
+    seen = [dict(_settings(changed(variant, timbre))) for timbre in range(200)]
+    assert all(each["pitch"] == [70, 90] and each["breath"] == [1, 2] for each in seen)
+    for name, middle in (("formant 1", (200, 50, 80)), ("formant 3", (100, 100, 100))):
+        drawn = np.array([each[name][:3] for each in seen])
+        assert np.median(drawn, axis=0) == pytest.approx(middle, rel=0.06)
+        assert (drawn.std(axis=0) > 0.05 * np.array(middle)).all()
+    assert all(each["formant 1"][3] == -30 for each in seen)
+    # One throat: its formants are high or low together.
+    formants = np.array([[each[f"formant {number}"][0] for number in (1, 2, 3)] for each in seen])
+    assert (np.corrcoef(formants.T) > 0.6).all()
+    assert 60 < sum("tone" in each for each in seen) < 140
+
+
+def _settings(variant: str) -> Iterator[tuple[str, list[int]]]:
+    for line in variant.splitlines():
+        words = line.split()
+        names = 2 if words[0] in ("formant", "language") else 1
+        yield " ".join(words[:names]), [int(word) for word in words[names:] if word.lstrip("-").isdigit()]
+
+
+def test_a_share_of_the_clips_has_voices_of_its_own(espeak_installed: None) -> None:
+    sets = [SyntheticClips(SyntheticConfig(clips=40, timbres=share)) for share in (0.0, 0.5, 1.0)]
+    listed, some, own = ([clips.spec(index) for index in range(40)] for clips in sets)
+    assert all(spec.voice.timbre is None for spec in listed)
+    assert 10 < sum(spec.voice.timbre is not None for spec in some) < 30
+    assert len({spec.speaker for spec in own}) == 40
+    for one, other in zip(listed, own, strict=True):
+        assert replace(other.voice, timbre=None) == one.voice
+        assert (one.speech, one.frames, one.identity) == (other.speech, other.frames, other.identity)
+    with pytest.raises(ValueError, match=r"timbres: got 1\.5"):
+        SyntheticConfig(clips=1, timbres=1.5)
+
+
+def test_the_references_of_a_voice_have_its_timbre(espeak_installed: None) -> None:
+    listed, own = (SyntheticClips(SyntheticConfig(clips=3, timbres=share)) for share in (0.0, 1.0))
+    for index in range(3):
+        one, other = listed.reference(index), own.reference(index)
+        assert one.shape == other.shape  # the same words at the same times
+        assert np.abs(long_term_spectrum(one.numpy()) - long_term_spectrum(other.numpy())).mean() > 1.0  # dB
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

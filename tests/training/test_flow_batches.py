@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections import Counter
 from itertools import pairwise
@@ -22,7 +23,15 @@ from unitalking.codec.text_encoder import PAD_ID, expected_times, tokenize
 from unitalking.latents import LatentStatistics
 from unitalking.mapping import from_mapping
 from unitalking.tasks import TASKS
-from unitalking.training.draws import DropSettings, ReferenceSettings, SigmaSettings, SpanSettings, TaskMix, generator
+from unitalking.training.draws import (
+    ClockSettings,
+    DropSettings,
+    ReferenceSettings,
+    SigmaSettings,
+    SpanSettings,
+    TaskMix,
+    generator,
+)
 from unitalking.training.flow_batches import Draws, FlowBatch, FlowBatches
 from unitalking.training.plan import Plan
 from unitalking.training.settings import TrainingError
@@ -48,6 +57,7 @@ def source(folder: Path, tasks: dict[str, Any] | None = None, samples: int = 4, 
         drop=draws.get("drop", DropSettings(0, 0, 0)),
         spans=SpanSettings(),
         references=draws.get("references", ReferenceSettings()),
+        clock=draws.get("clock", ClockSettings()),
     )
     return FlowBatches(Shards(folder), TINY, STATISTICS, settings, samples, draws.get("seed", 0))
 
@@ -279,6 +289,42 @@ def test_uncut_voices_are_drawn_as_before_they_could_be_cut(folder: Path) -> Non
 def test_impossible_cuts_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=f"references.{next(iter(settings))}"):
         ReferenceSettings(**settings)
+
+
+def test_a_clock_that_is_off_shifts_and_stretches_the_speech() -> None:
+    settings = ClockSettings(off_share=0.75, shift_s=0.2, stretch=0.1)
+    told = np.array([settings.draw((0.5, 2.5), generator(0, index, 0)) for index in range(2000)])
+    off = told[:, 0] != 0.5
+    assert off.mean() == pytest.approx(0.75, abs=0.03)
+    begins, lengths = told[off, 0], told[off, 1] - told[off, 0]
+    for drawn, low, high in ((begins, 0.3, 0.7), (lengths, 1.8, 2.2)):
+        assert low < drawn.min() < low + 0.02 * (high - low) < high - 0.02 * (high - low) < drawn.max() < high
+    assert abs(np.corrcoef(begins, lengths)[0, 1]) < 0.1
+    early = [settings.draw((0.05, 1.0), generator(0, index, 0))[0] for index in range(200)]
+    assert min(early) == 0.0
+    unknown = settings.draw((math.nan, math.nan), generator(0, 1, 0))
+    assert all(map(math.isnan, unknown))
+
+
+def test_the_clock_is_off_only_where_the_whole_picture_is_given(folder: Path) -> None:
+    tasks = {name: {"weight": 1.0} for name in ("t2av", "tv2a", "ti2av")}
+    exact, off = source(folder, tasks), source(folder, tasks, clock=ClockSettings(off_share=1))
+    changed = Counter()
+    for index in range(12):
+        one, other = exact.batch(index, 0, 1), off.batch(index, 0, 1)
+        known = one.text.spoken.isfinite().all(1)
+        for row in known.nonzero().flatten().tolist():
+            changed[other.tasks[row], not torch.equal(one.text.spoken[row], other.text.spoken[row])] += 1
+        if "tv2a" not in other.tasks:
+            assert equal(one, other)
+        assert torch.equal(one.audio.noise, other.audio.noise)
+    assert set(changed) == {("tv2a", True), ("t2av", False), ("ti2av", False)}
+
+
+@pytest.mark.parametrize("settings", [{"off_share": -0.1}, {"shift_s": -1}, {"stretch": 1}])
+def test_impossible_clocks_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"clock.{next(iter(settings))}"):
+        ClockSettings(**settings)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -44,6 +44,7 @@ class SyntheticConfig:
         vocabulary: "open" (all words that training may see), "common" (the 1,000 most usual), "made_up" (words that
             nobody says), or, only in the held-out split, "unseen" (words that training never speaks). Several joined
             by "+": every clip's is drawn.
+        timbres: share of the clips whose voice has a timbre of its own, which no other clip's has.
     """
 
     clips: int
@@ -55,6 +56,7 @@ class SyntheticConfig:
     shortest_s: float = 1.0
     longest_s: float = 4.1
     vocabulary: str = "open"
+    timbres: float = 0.0
 
     def __post_init__(self) -> None:
         if self.split not in sentences.SPLITS:
@@ -74,6 +76,8 @@ class SyntheticConfig:
             raise ValueError(
                 f"fps, sample_rate: got {self.fps} and {self.sample_rate}, expected at least 1 and 8000 per second."
             )
+        if not 0 <= self.timbres <= 1:
+            raise ValueError(f"timbres: got {self.timbres}, expected a share of the clips, 0 to 1.")
         if not 1.0 <= self.shortest_s <= self.longest_s - 0.5:
             raise ValueError(
                 f"shortest_s, longest_s: got {self.shortest_s} and {self.longest_s}, expected at least 1 s, and "
@@ -216,7 +220,7 @@ class SyntheticClips:
     def _made_spec(self, index: int) -> ClipSpec:
         config = self.config
         generator = draw("clip", config.seed, config.split, config.vocabulary, index)
-        voice = generator.choice(self._voices[generator.choice(("man", "woman"))])
+        voice = self._voice(index, generator.choice(self._voices[generator.choice(("man", "woman"))]))
         kinds = config.vocabularies
         kind = generator.choice(kinds) if len(kinds) > 1 else kinds[0]
         while True:
@@ -231,6 +235,12 @@ class SyntheticClips:
             frames = timeline.frames_for(wanted, config.fps)
             if frames / config.fps <= config.longest_s:
                 return self._finished(index, text, voice, lead_s, frames)
+
+    def _voice(self, index: int, listed: Voice) -> Voice:
+        """The voice of clip `index`: the listed one, or that with a timbre of its own."""
+        generator = draw("timbre", self.config.seed, self.config.split, index)
+        is_own = generator.random() < self.config.timbres
+        return replace(listed, timbre=generator.getrandbits(32)) if is_own else listed
 
     def _finished(self, index: int, text: str, voice: Voice, lead_s: float, frames: int) -> ClipSpec:
         config = self.config

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .timbre import changed
+
 SAMPLE_RATE = 22050
 
 _SYNCHRONOUS = 2
@@ -25,6 +27,7 @@ _RATE, _VOLUME, _PITCH, _RANGE, _PUNCTUATION, _CAPITALS, _WORDGAP = range(1, 8)
 _LIST_END, _WORD, _PHONEME = 0, 1, 7
 _DATA_FILES = ("phontab", "phondata", "phonindex", "intonations", "en_dict")
 _LANGUAGES = "gmw"
+_CHANGED = "changed"
 
 
 class MissingEspeakError(RuntimeError):
@@ -112,16 +115,26 @@ class Espeak:
         for path in (source / "lang" / _LANGUAGES).glob("en*"):
             # espeak-ng asks for the name in small letters first.
             shutil.copyfile(path, target / "lang" / _LANGUAGES / path.name.lower())
-        shutil.copytree(source / "voices" / "!v", target / "voices" / "!v")
-        self._data = target
-        self._variants = sorted(path.name for path in (target / "voices" / "!v").iterdir())
+        self._data, self._variant_files = target, target / "voices" / "!v"
+        shutil.copytree(source / "voices" / "!v", self._variant_files)
+        self._variants = sorted(path.name for path in self._variant_files.iterdir())
         self._lock = threading.Lock()
 
     def variants(self) -> list[str]:
         """The voice variants that this espeak-ng has."""
         return list(self._variants)
 
-    def speak(self, text: str, accent: str, variant: str, *, pitch: int, pitch_range: int, rate: int) -> Utterance:
+    def speak(
+        self,
+        text: str,
+        accent: str,
+        variant: str,
+        *,
+        pitch: int,
+        pitch_range: int,
+        rate: int,
+        timbre: int | None = None,
+    ) -> Utterance:
         """Says a text.
 
         Args:
@@ -130,6 +143,7 @@ class Espeak:
             variant: one of `variants()`.
             pitch, pitch_range: 0 to 99, 50 is the variant's own.
             rate: words per minute.
+            timbre: number of a change of the variant's voice, see `timbre.changed`; None: its own.
 
         Raises:
             MissingEspeakError: the library could not be started.
@@ -141,10 +155,17 @@ class Espeak:
         with self._lock:
             library = ctypes.CDLL(self._library)
             try:
-                return self._speak(library, text, f"{_LANGUAGES}/{accent}+{variant}", (pitch, pitch_range, rate))
+                name = variant if timbre is None else self._changed(variant, timbre)
+                return self._speak(library, text, f"{_LANGUAGES}/{accent}+{name}", (pitch, pitch_range, rate))
             finally:
                 library.espeak_Terminate()
                 _unload(library)
+
+    def _changed(self, variant: str, timbre: int) -> str:
+        """Writes the file of a variant with another timbre; its name."""
+        own = (self._variant_files / variant).read_text(encoding="utf-8", errors="replace")
+        (self._variant_files / _CHANGED).write_text(changed(own, timbre), encoding="utf-8")
+        return _CHANGED
 
     def _speak(self, library: ctypes.CDLL, text: str, voice: str, numbers: tuple[int, int, int]) -> Utterance:
         options = _PHONEME_EVENTS | _DONT_EXIT

@@ -61,7 +61,13 @@ def espeak() -> Espeak:
 def utterance(text: str, voice: Voice) -> Utterance:
     """What a voice says, as espeak-ng gives it."""
     return espeak().speak(
-        text, ACCENT, voice.variant, pitch=voice.pitch, pitch_range=voice.pitch_range, rate=voice.setting
+        text,
+        ACCENT,
+        voice.variant,
+        pitch=voice.pitch,
+        pitch_range=voice.pitch_range,
+        rate=voice.setting,
+        timbre=voice.timbre,
     )
 
 

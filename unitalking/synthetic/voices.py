@@ -39,6 +39,7 @@ class Voice:
         gender: "man" or "woman", as it sounds.
         pitch, pitch_range: espeak-ng's settings, 0 to 99.
         rate: words per minute as the voice speaks them, about RATE_WPM.
+        timbre: number of the change that makes it another person's, see `timbre.changed`; None: as the variant is.
     """
 
     variant: str
@@ -46,11 +47,13 @@ class Voice:
     pitch: int
     pitch_range: int
     rate: float
+    timbre: int | None = None
 
     @property
     def name(self) -> str:
         """The speaker's id."""
-        return f"{ACCENT}+{self.variant.replace(' ', '_')}-{self.pitch}"
+        own = f"{ACCENT}+{self.variant.replace(' ', '_')}-{self.pitch}"
+        return own if self.timbre is None else f"{own}-{self.timbre}"
 
     @property
     def setting(self) -> int:

@@ -239,6 +239,38 @@ class ReferenceSettings:
         return recording[:, start : start + length]
 
 
+@dataclass(frozen=True)
+class ClockSettings:
+    """How far the text's clock is off where the whole picture is given. Ours, the paper does not say.
+
+    A recording tells when its speech begins and ends. Who dubs a film can only guess, so that a network which was
+    always told exactly follows the guess, not the lips.
+
+    Attributes:
+        off_share: how often the clock is off.
+        shift_s: of the whole speech, at most, in seconds.
+        stretch: of its length, at most, as a share of it.
+    """
+
+    off_share: float = 0.0
+    shift_s: float = 0.25
+    stretch: float = 0.15
+
+    def __post_init__(self) -> None:
+        require(0 <= self.off_share <= 1, "clock.off_share", self.off_share, "a share of the samples")
+        require(self.shift_s >= 0, "clock.shift_s", self.shift_s, "at least 0 seconds")
+        require(0 <= self.stretch < 1, "clock.stretch", self.stretch, "a share of the speech, below 1")
+
+    def draw(self, spoken: tuple[float, float], random: torch.Generator) -> tuple[float, float]:
+        """When the speech is told to begin and end, in seconds; it begins no earlier than at 0."""
+        place, shift, stretch = (uniform(random) for _ in range(3))
+        if place >= self.off_share:
+            return spoken
+        begin, end = spoken
+        begins = max(begin + self.shift_s * (2 * shift - 1), 0.0)
+        return begins, begins + (end - begin) * (1 + self.stretch * (2 * stretch - 1))
+
+
 def _pick(weights: dict[str, float], place: float) -> str:
     """The name whose stretch of the weights holds `place` in [0, 1)."""
     left = place * sum(weights.values())

@@ -64,16 +64,16 @@ PLANS = {
         "embedded_cpu_speech",
         "embedded_cpu_pictures",
         "embedded_cpu_joint",
-        "clips=14000,vocabulary=common+common+open+made_up",
-        "clips=3500,seed=1,vocabulary=common+common+open+made_up",
+        "clips=14000,vocabulary=common+common+open+made_up,timbres=0.85",
+        "clips=3500,seed=1,vocabulary=common+common+open+made_up,timbres=0.85",
     ),
     "embedded": Plan(
         ("embedded_vocoder", "embedded_vocoder_gan"),
         "embedded_speech",
         "embedded_pictures",
         "embedded_joint",
-        "clips=60000,vocabulary=common+open+made_up",
-        "clips=20000,seed=1,vocabulary=common+open+made_up",
+        "clips=60000,vocabulary=common+open+made_up,timbres=0.85",
+        "clips=20000,seed=1,vocabulary=common+open+made_up,timbres=0.85",
     ),
 }
 

@@ -20,9 +20,19 @@ from ..codec.text_encoder import PAD_ID, expected_times, tokenize
 from ..config import UniTalkingConfig
 from ..latents import LatentStatistics
 from ..prompt import silent_prompt
-from ..tasks import TASKS, Rows, Task, factor_runs, held_tokens
+from ..tasks import GIVEN, TASKS, Rows, Task, factor_runs, held_tokens
 from ..voice import fill_reference
-from .draws import DropSettings, Layout, ReferenceSettings, SigmaSettings, SpanSettings, TaskMix, generator, uniform
+from .draws import (
+    ClockSettings,
+    DropSettings,
+    Layout,
+    ReferenceSettings,
+    SigmaSettings,
+    SpanSettings,
+    TaskMix,
+    generator,
+    uniform,
+)
 from .plan import Plan
 from .settings import TrainingError
 from .shards import CachedClip, Shards
@@ -88,6 +98,7 @@ class Draws:
     drop: DropSettings
     spans: SpanSettings
     references: ReferenceSettings = field(default_factory=ReferenceSettings)
+    clock: ClockSettings = field(default_factory=ClockSettings)
 
 
 class _Sample(NamedTuple):
@@ -98,6 +109,7 @@ class _Sample(NamedTuple):
     noise: tuple[Tensor | None, Tensor | None]
     sigma: tuple[float, float]
     prompt: str
+    spoken: tuple[float, float]
     reference: Tensor | None
 
 
@@ -163,14 +175,17 @@ class FlowBatches:
         data = [part if used else None for part, used in zip((video, clip.audio), task.layout[:2], strict=True)]
         frames, latents = (0 if part is None else part.shape[1] for part in data)
         spans = draws.spans.draw(random, frames)
+        noise = tuple(None if part is None else torch.randn(part.shape, generator=random) for part in data)
+        spoken = clip.spoken or (math.nan, math.nan)
         return _Sample(
             clip=clip,
             task=task,
             masks=(task.video_mask(frames, spans), task.audio_mask(latents, self.config, spans)),
             data=tuple(data),
-            noise=tuple(None if part is None else torch.randn(part.shape, generator=random) for part in data),
+            noise=noise,
             sigma=sigma,
             prompt=self._prompt(clip, shown) if kept.text else "",
+            spoken=draws.clock.draw(spoken, random) if task.video == GIVEN else spoken,
             reference=reference if wants_voice and kept.reference else None,
         )
 
@@ -217,7 +232,7 @@ class FlowBatches:
         return TextBatch(
             ids=pad_sequence(ids, batch_first=True, padding_value=PAD_ID),
             times=pad_sequence(times, batch_first=True),
-            spoken=torch.tensor([sample.clip.spoken or (math.nan, math.nan) for sample in samples]),
+            spoken=torch.tensor([sample.spoken for sample in samples]),
         )
 
     def _voice(self, samples: Sequence[_Sample]) -> dict[str, Tensor | None]:

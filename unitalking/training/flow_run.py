@@ -14,7 +14,7 @@ from torch.distributed.fsdp import register_fsdp_forward_method
 from ..mapping import to_mapping
 from ..tasks import TASKS
 from .dataset import DataError, check_model, encoder_info
-from .draws import DropSettings, ReferenceSettings, SigmaSettings, SpanSettings, TaskMix
+from .draws import ClockSettings, DropSettings, ReferenceSettings, SigmaSettings, SpanSettings, TaskMix
 from .flow_batches import Draws, FlowBatches
 from .flow_objective import FlowObjective, ObjectiveSettings, model_state
 from .lora import LoraSettings, add_lora, write_lora
@@ -28,7 +28,7 @@ from .trainer import Trainer
 
 log = logging.getLogger(__name__)
 # What a run may not change on its way; files may move.
-DECISIVE = ("tasks", "sigma", "drop", "spans", "references", "objective", "lora")
+DECISIVE = ("tasks", "sigma", "drop", "spans", "references", "clock", "objective", "lora")
 MODEL_FILE, LORA_FILE = "model.safetensors", "lora.safetensors"
 
 
@@ -42,7 +42,7 @@ class Recipe:
         tasks: what is trained, how often.
         trainer: the loop.
         model: what the run starts from.
-        sigma, drop, spans, references: what is drawn for a sample.
+        sigma, drop, spans, references, clock: what is drawn for a sample.
         objective: how losses are weighed and computed.
         lora: low-rank changes instead of the weights themselves.
         previews: sample clips during the run.
@@ -58,6 +58,7 @@ class Recipe:
     drop: DropSettings = field(default_factory=DropSettings)
     spans: SpanSettings = field(default_factory=SpanSettings)
     references: ReferenceSettings = field(default_factory=ReferenceSettings)
+    clock: ClockSettings = field(default_factory=ClockSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     lora: LoraSettings | None = None
     previews: PreviewSettings = field(default_factory=PreviewSettings)
@@ -104,7 +105,7 @@ def build(recipe: Recipe) -> tuple[Trainer, Start]:
             shards,
             start.config,
             start.statistics,
-            Draws(recipe.tasks, recipe.sigma, recipe.drop, recipe.spans, recipe.references),
+            Draws(recipe.tasks, recipe.sigma, recipe.drop, recipe.spans, recipe.references, recipe.clock),
             recipe.trainer.samples_per_batch(accelerator.num_processes),
             recipe.trainer.seed,
         )
