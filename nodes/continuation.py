@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from comfy.nested_tensor import NestedTensor
 from comfy_api.latest import io
 from torch import Tensor
+from torch.nn import functional
 
 from ..unitalking import timeline
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.joining import join_pictures, join_sounds
 from ..unitalking.portrait import fit_pictures
-from ..unitalking.tasks import TASKS
 from ..unitalking.voice import resample
 from .checks import check_finite
 from .constants import CATEGORY
 from .driving import check_codec, encode_sound
-from .latents import empty_latent, snap_frames
-from .messages import config_of, say
+from .latents import empty_latent, held, snap_size
+from .messages import say, speaking_config_of
 
+DEFAULT_OVERLAP = 9
 OVERLAP_TOOLTIP = "Pictures that both clips have, 4n+1: what the next one continues from. 9 are 0.4 s at 24 fps."
 
 
@@ -67,19 +67,24 @@ class Continue(io.ComfyNode):
         overlap: int,
     ) -> io.NodeOutput:
         """Takes the end, encodes it anew and holds it."""
-        config = config_of(model, "Continue AV")
+        config = speaking_config_of(model, "Continue AV")
         check_codec(audio_vae, config, "Continue AV")
         overlap = _checked(overlap, len(images), config)
+        _check_size(images, config)
         if audio is None:
             raise ValueError("Continue AV: the clip has no sound: wire audio of Decode AV.")
         check_finite(audio["waveform"], "the clip's sound")
-        total = snap_frames(config, overlap - 1 + (frames or config.trained.frames))
-        tail, _ = fit_pictures(images[-overlap:], images.shape[2], images.shape[1], "crop")
-        latent = empty_latent(config, images.shape[2], images.shape[1], total)
-        held = hold_beginning(latent, vae.encode(tail), _tail_of(audio_vae, audio, overlap, config), config)
+        wanted = overlap - 1 + (frames or config.trained.frames)
+        size, notes = snap_size(config, images.shape[2], images.shape[1], wanted)
+        rates = (config.fps, config.sample_rate, config.samples_per_latent)
+        tail = tail_of(audio, len(images), overlap, config.fps)
+        sound = encode_sound(audio_vae, tail, audio["sample_rate"], timeline.audio_latents(overlap, *rates))
+        sound = sound[:, :, : timeline.audio_latents_within(overlap, *rates)]
+        pictures, _ = fit_pictures(images[-overlap:], *size[:2], "crop")  # grey or see-through ones become RGB
+        latent = hold_beginning(empty_latent(config, *size), vae.encode(pictures), sound, config)
         seconds = float(timeline.duration_s(overlap, config.fps))
-        say(cls, f"{overlap} frames ({seconds:.2f} s) are given, {total - overlap} follow")
-        return io.NodeOutput(held, seconds)
+        say(cls, "\n".join([f"{overlap} frames ({seconds:.2f} s) are given, {size[2] - overlap} follow", *notes]))
+        return io.NodeOutput(latent, seconds)
 
 
 class Join(io.ComfyNode):
@@ -157,21 +162,25 @@ def hold_beginning(latent: dict[str, Any], encoded: Tensor, sound: Tensor, confi
         )
     count = encoded.shape[2]
     video[:, :, :count], audio[:, :, : sound.shape[2]] = encoded.to(video), sound.to(audio)
-    spans = ((0, count),)
-    masks = (
-        TASKS["infill"].video_mask(video.shape[2], spans).to(video).repeat(1, 1, 1, *video.shape[3:]),
-        TASKS["infill"].audio_mask(audio.shape[2], config, spans).to(audio),
-    )
-    return {**latent, "samples": NestedTensor((video, audio)), "noise_mask": NestedTensor(masks)}
+    return held(latent, (video, audio), "infill", config, ((0, count),))
 
 
-def _tail_of(audio_vae: Any, audio: dict[str, Any], overlap: int, config: UniTalkingConfig) -> Tensor:
+def tail_of(audio: dict[str, Any], frames: int, overlap: int, fps: float) -> Tensor:
+    """The sound of a clip's last `overlap` of so many frames, (1, channels, S): by the pictures' time, silence where
+    it ends before them."""
     rate = audio["sample_rate"]
-    tail = audio["waveform"][:1, :, -timeline.samples_kept(overlap, config.fps, rate) :]
-    rates = (config.fps, config.sample_rate, config.samples_per_latent)
-    return encode_sound(audio_vae, tail, rate, timeline.audio_latents(overlap, *rates))[
-        :, :, : timeline.audio_latents_within(overlap, *rates)
-    ]
+    begin, end = (timeline.samples_kept(count, fps, rate) if count else 0 for count in (frames - overlap, frames))
+    tail = audio["waveform"][:1, :, begin:end]
+    return functional.pad(tail, (0, end - begin - tail.shape[-1]))
+
+
+def _check_size(images: Tensor, config: UniTalkingConfig) -> None:
+    height, width = images.shape[1:3]
+    if height % config.side_multiple or width % config.side_multiple:
+        raise ValueError(
+            f"Continue AV: the pictures are {width}x{height}, expected sides that are multiples of "
+            f"{config.side_multiple}: continue what Decode AV gave, and enlarge or crop the joined clip."
+        )
 
 
 def _checked(overlap: int, available: int, config: UniTalkingConfig) -> int:
@@ -186,4 +195,4 @@ def _checked(overlap: int, available: int, config: UniTalkingConfig) -> int:
 
 
 def _overlap_input() -> io.Input:
-    return io.Int.Input("overlap", default=9, min=1, max=1001, step=4, tooltip=OVERLAP_TOOLTIP)
+    return io.Int.Input("overlap", default=DEFAULT_OVERLAP, min=1, max=1001, step=4, tooltip=OVERLAP_TOOLTIP)

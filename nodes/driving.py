@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import torch
-from comfy.nested_tensor import NestedTensor
 from comfy_api.latest import InputImpl, io
 from torch import Tensor
 from torch.nn import functional
@@ -15,13 +14,12 @@ from torch.nn import functional
 from ..unitalking import timeline
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.portrait import FIT_MODES, fit_pictures
-from ..unitalking.tasks import TASKS
 from ..unitalking.voice import resample
 from .assets import NO_SAMPLE, clip_choices, load_clip
 from .checks import check_finite
 from .constants import CATEGORY
-from .latents import empty_latent, foreign_picture, snap_size
-from .messages import config_of, say
+from .latents import empty_latent, foreign_picture, held, snap_size
+from .messages import say, speaking_config_of
 from .vae import AudioVAE, codec_id
 
 SILENT = 1e-3  # -60 dBFS
@@ -151,13 +149,14 @@ class DrivingVideo(io.ComfyNode):
         images: Tensor | None = None,
     ) -> io.NodeOutput:
         """Cuts, converts, encodes and holds."""
-        config = _speaking(model, "Driving Video")
+        config = speaking_config_of(model, "Driving Video")
         if video is not None and images is not None:
             raise ValueError("Driving Video: a video and images are wired: wire one of them.")
+        sample: tuple[str, ...] = ()
         if video is None and images is None:
             if sample_clip == NO_SAMPLE:
                 raise ValueError("Driving Video: no video. Wire a VIDEO, or images, or choose a sample clip.")
-            video = load_clip(sample_clip)
+            video, sample = load_clip(sample_clip), (_sample_used("video", sample_clip),)
         rate = timeline.rational(fps) if video is None else Fraction(video.get_frame_rate())
         if not LOWEST_FPS <= rate <= HIGHEST_FPS:
             raise ValueError(
@@ -179,7 +178,7 @@ class DrivingVideo(io.ComfyNode):
         shown = timeline.shown_pictures(part.frames, config.fps, rate, len(images))
         size, notes = snap_size(config, width, height, part.frames)
         pictures, fitted = fit_pictures(images[shown], *size[:2], fit)
-        notes = (*part.notes, *notes, *fitted, *foreign_picture(vae, pictures[:1]))
+        notes = (*sample, *part.notes, *notes, *fitted, *foreign_picture(vae, pictures[:1]))
         if rate != timeline.rational(config.fps):
             notes += (f"{float(rate):g} pictures per second were converted to {config.fps:g} for the model.",)
         latent = hold_stream(empty_latent(config, *size), "tv2a", _encode(vae, pictures), config)
@@ -249,12 +248,14 @@ class DrivingAudio(io.ComfyNode):
         audio: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         """Cuts, resamples, encodes and holds."""
-        config = _speaking(model, "Driving Audio")
+        config = speaking_config_of(model, "Driving Audio")
         check_codec(audio_vae, config, "Driving Audio")
+        notes = []
         if audio is None:
             if sample_recording == NO_SAMPLE:
                 raise ValueError("Driving Audio: no recording. Wire an AUDIO, or choose a sample.")
             audio = load_clip(sample_recording).get_components().audio
+            notes.append(_sample_used("audio", sample_recording))
         waveform, rate = audio["waveform"][:1], audio["sample_rate"]
         if not waveform.numel():
             raise ValueError("Driving Audio: the AUDIO is empty: wire a recording.")
@@ -263,7 +264,7 @@ class DrivingAudio(io.ComfyNode):
         part = part_of(config, given_s, start_s, "Driving Audio: the recording", whole=True)
         start = round(part.start_s * rate)
         own = waveform[..., start : start + timeline.samples_kept(part.frames, config.fps, rate)]
-        notes = list(part.notes)
+        notes += part.notes
         if float(own.abs().max()) < SILENT:
             notes.append("This part of the recording is silent: the lips will hardly move.")
         size, more = snap_size(config, width, height, part.frames)
@@ -274,8 +275,8 @@ class DrivingAudio(io.ComfyNode):
             drawn = torch.randn(encoded.shape, generator=torch.Generator().manual_seed(0))
             encoded = encoded + noise * spread * drawn.to(encoded)
         say(cls, "\n".join([f"{part.frames} frames for {own.shape[-1] / rate:.2f} s of sound", *notes, *more]))
-        held = hold_stream(latent, "a2v", encoded, config)
-        return io.NodeOutput(held, {"waveform": own, "sample_rate": rate}, part.frames)
+        latent = hold_stream(latent, "a2v", encoded, config)
+        return io.NodeOutput(latent, {"waveform": own, "sample_rate": rate}, part.frames)
 
 
 def check_codec(audio_vae: Any, config: UniTalkingConfig, node: str) -> None:
@@ -321,19 +322,12 @@ def hold_stream(latent: dict[str, Any], task: str, encoded: Tensor, config: UniT
             "the codec of the same Load UniTalking Model."
         )
     streams[given] = encoded.to(streams[given])
-    video, audio = streams
-    masks = (
-        TASKS[task].video_mask(video.shape[2]).to(video).repeat(1, 1, 1, *video.shape[3:]),
-        TASKS[task].audio_mask(audio.shape[2], config).to(audio),
-    )
-    return {**latent, "samples": NestedTensor((video, audio)), "noise_mask": NestedTensor(masks)}
+    return held(latent, tuple(streams), task, config)
 
 
-def _speaking(model: Any, node: str) -> UniTalkingConfig:
-    config = config_of(model, node)
-    if not config.audio_channels:
-        raise ValueError(f"{node}: this model has no sound stream: load one that speaks.")
-    return config
+def _sample_used(socket: str, name: str) -> str:
+    """What to say where nothing came: a wired clip without a stream gives nothing, too."""
+    return f"{socket}: nothing is wired, or what is wired has none, so the sample {name} is used."
 
 
 def _encode(vae: Any, pictures: Tensor) -> Tensor:

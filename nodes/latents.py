@@ -13,7 +13,7 @@ from torch import Tensor
 from ..unitalking import timeline
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.portrait import fit_portrait
-from ..unitalking.tasks import TASKS
+from ..unitalking.tasks import TASKS, Spans
 from .assets import NO_SAMPLE, load_portrait, portrait_choices
 from .constants import CATEGORY, LATENT_KEY
 from .messages import config_of, say
@@ -226,6 +226,26 @@ def foreign_picture(vae: Any, picture: Tensor) -> tuple[str, ...]:
         f"{vae.domain.limit:.1f}): it is {vae.config.trained.description}, so the face will look wrong. "
         "The sample portraits fit it; for photographs load a full-size UniTalking model.",
     )
+
+
+def held(
+    latent: dict[str, Any], streams: tuple[Tensor, Tensor], task: str, config: UniTalkingConfig, spans: Spans = ()
+) -> dict[str, Any]:
+    """The LATENT with these streams, of which what `task` is given is held.
+
+    Args:
+        latent: nested.
+        streams: video (B, C, F, H, W) and audio (B, C, L), given parts filled in.
+        task: of `TASKS`.
+        config: the model's rates.
+        spans: video latent frames that "infill" is given.
+    """
+    video, audio = streams
+    masks = (
+        TASKS[task].video_mask(video.shape[2], spans).to(video).repeat(1, 1, 1, *video.shape[3:]),
+        TASKS[task].audio_mask(audio.shape[2], config, spans).to(audio),
+    )
+    return {**latent, "samples": NestedTensor(streams), "noise_mask": NestedTensor(masks)}
 
 
 def video_of(latent: dict[str, Any], node: str) -> Tensor:

@@ -15,17 +15,14 @@ from .assets import NO_SAMPLE, portrait_choices
 from .clip import speech_s
 from .conditioning import VoiceSocket, planned_frames
 from .constants import CATEGORY
-from .continuation import OVERLAP_TOOLTIP
+from .continuation import DEFAULT_OVERLAP, OVERLAP_TOOLTIP
 from .messages import config_of, say
 from .sampler import PRESETS
 from .sampling import seed_input
 
-DEFAULT_OVERLAP = 9
-
 
 def speech_parts(clip: Any, speech: str, longest_s: float) -> list[str]:
     """A speech in parts of at most `longest_s`, as long as the text encoder says, or the rule where it has no clock."""
-
     return split_speech(speech, lambda text: _lasts(clip, text), longest_s)
 
 

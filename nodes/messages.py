@@ -38,3 +38,15 @@ def config_of(model: Any, node: str) -> UniTalkingConfig:
         kind = type(getattr(model, "model", model)).__name__
         raise ValueError(f"{node}: the MODEL is not a UniTalking model ({kind}): wire one from Load UniTalking Model.")
     return config
+
+
+def speaking_config_of(model: Any, node: str) -> UniTalkingConfig:
+    """The config of a UniTalking MODEL with a sound stream.
+
+    Raises:
+        ValueError: another model, or one without sound.
+    """
+    config = config_of(model, node)
+    if not config.audio_channels:
+        raise ValueError(f"{node}: this model has no sound stream: load one that speaks.")
+    return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from tiny_model import TINY_MODEL
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI
@@ -18,7 +20,7 @@ FOLDER = str(Path(__file__).parent)
 if FOLDER not in sys.path:
     sys.path.append(FOLDER)
 
-from lab import Lab  # noqa: E402 (needs the path)
+from lab import Lab, Parts  # noqa: E402 (needs the path)
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,33 @@ def lab(loaded_lab: Lab) -> Iterator[Lab]:
     with torch.inference_mode():
         yield loaded_lab
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def parts(pack: Callable[[str], ModuleType]) -> Parts:
+    """What Load UniTalking Model gives of the tiny random model, in fp32."""
+    file, _ = pack("nodes.loading").read_model_file(str(TINY_MODEL))
+    vae = pack("nodes.vae")
+    return Parts(
+        pack("nodes.loading").patch_model(file, str(TINY_MODEL), {"dtype": torch.float32}),
+        pack("nodes.clip").load_bundled_clip(file),
+        vae.load_bundled_video_vae(file),
+        vae.load_audio_vae(file.config, file.parts["audio_vae"], "tiny"),
+    )
+
+
+@pytest.fixture
+def as_nodes_run() -> Iterator[None]:
+    """Inference mode, as in the host."""
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """What nodes have said."""
+    caplog.set_level(logging.INFO)
+    return lambda: "\n".join(record.getMessage() for record in caplog.records if "UniTalking" in record.getMessage())
 
 
 @pytest.fixture

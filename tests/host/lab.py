@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -57,6 +57,15 @@ def equal(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
 def differ(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[bool]:
     """Stream by stream, whether two results are visibly different: by more than a thousandth."""
     return [rel(a, b) > 1e-3 for a, b in zip(first, second, strict=True)]
+
+
+class Parts(NamedTuple):
+    """What Load UniTalking Model gives."""
+
+    model: Any
+    clip: Any
+    vae: Any
+    audio_vae: Any
 
 
 class Lab:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -10,6 +10,8 @@ import pytest
 import torch
 from tiny_model import TINY_MODEL
 from torch import Tensor
+
+pytestmark = pytest.mark.usefixtures("as_nodes_run")
 
 Pack = Callable[[str], ModuleType]
 RATE = 16000
@@ -21,13 +23,6 @@ def loaded(pack: Pack) -> tuple[Any, ...]:
     pack("nodes.files").register_folders()
     choices = 3 * ["from model file"]
     return pack("nodes.loaders").LoadModel.execute(TINY_MODEL.name, *choices, "default").args
-
-
-@pytest.fixture(autouse=True)
-def as_nodes_run() -> Iterator[None]:
-    """Nodes run in inference mode."""
-    with torch.inference_mode():
-        yield
 
 
 def normal(*shape: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from graphs import Clip, assert_refused, only_media, texts
-from tiny_model import TINY_MODEL
+from lab import Parts
 from torch import Tensor
 
 from unitalking.checkpoint.random_model import TINY
@@ -19,31 +19,12 @@ from unitalking.checkpoint.random_model import TINY
 if TYPE_CHECKING:
     from comfyui import ComfyUI
 
+pytestmark = pytest.mark.usefixtures("as_nodes_run")
+
 Pack = Callable[[str], ModuleType]
 SIDE = 64
 SPEECH = "Good morning. The river is long. We walked to the house. The door was open. Nobody was there. We went home."
 LONG = " ".join([SPEECH] * 5)
-
-
-@pytest.fixture(autouse=True)
-def as_nodes_run() -> Iterator[None]:
-    """Nodes run in inference mode."""
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def parts(pack: Pack) -> tuple[Any, ...]:
-    """MODEL, CLIP, VAE and audio VAE of the tiny random model."""
-    file, _ = pack("nodes.loading").read_model_file(str(TINY_MODEL))
-    model = pack("nodes.loading").patch_model(file, str(TINY_MODEL), {"dtype": torch.float32})
-    vae = pack("nodes.vae")
-    return (
-        model,
-        pack("nodes.clip").load_bundled_clip(file),
-        vae.load_bundled_video_vae(file),
-        vae.load_audio_vae(file.config, file.parts["audio_vae"], "tiny"),
-    )
 
 
 def clip_of(frames: int, rate: int = 16000) -> tuple[Tensor, dict[str, Any]]:
@@ -56,7 +37,7 @@ def clip_of(frames: int, rate: int = 16000) -> tuple[Tensor, dict[str, Any]]:
     }
 
 
-def continued(pack: Pack, parts: tuple[Any, ...], frames: int = 33, overlap: int = 9, rate: int = 16000) -> Any:
+def continued(pack: Pack, parts: Parts, frames: int = 33, overlap: int = 9, rate: int = 16000) -> Any:
     pictures, sound = clip_of(41, rate)
     node = pack("nodes.continuation").Continue
     model, _, *codecs = parts
@@ -65,7 +46,7 @@ def continued(pack: Pack, parts: tuple[Any, ...], frames: int = 33, overlap: int
 
 @pytest.mark.parametrize(("overlap", "latents", "sound_latents"), [(1, 1, 1), (9, 3, 11), (17, 5, 22)])
 def test_the_end_is_encoded_anew_and_held_in_both_streams(
-    pack: Pack, parts: tuple[Any, ...], overlap: int, latents: int, sound_latents: int
+    pack: Pack, parts: Parts, overlap: int, latents: int, sound_latents: int
 ) -> None:
     (latent, held_s), pictures, sound = continued(pack, parts, overlap=overlap)
     video, audio = latent["samples"].unbind()
@@ -74,37 +55,67 @@ def test_the_end_is_encoded_anew_and_held_in_both_streams(
     assert held_s == pytest.approx(overlap / 24)
     assert video.shape[2] == (total - 1) // 4 + 1
     assert audio.shape[2] == TINY.audio_latents(total)
-    assert torch.equal(video[:, :, :latents], parts[2].encode(pictures[-overlap:]))
+    assert torch.equal(video[:, :, :latents], parts.vae.encode(pictures[-overlap:]))
     assert not video[:, :, latents:].any()
-    samples = round(overlap / 24 * 16000)
-    mono = sound["waveform"].mean(1)[:, -samples:]
+    begin = round((41 - overlap) / 24 * 16000)
+    samples = round(41 / 24 * 16000) - begin
+    mono = sound["waveform"].mean(1)[:, begin:]
     filled = torch.nn.functional.pad(mono, (0, -(-samples // 512) * 512 - samples))
-    expected = parts[3].encode(filled[:, :, None])[:, :, :sound_latents]
+    expected = parts.audio_vae.encode(filled[:, :, None])[:, :, :sound_latents]
     assert torch.equal(audio[:, :, :sound_latents], expected)
     assert not audio[:, :, sound_latents:].any()
     assert [int((mask == 0).flatten(3).all(3).sum()) for mask in masks[:1]] == [latents]
     assert int((masks[1] == 0).sum()) == sound_latents
 
 
-def test_sound_of_another_rate_is_resampled(pack: Pack, parts: tuple[Any, ...]) -> None:
+def test_sound_of_another_rate_is_resampled(pack: Pack, parts: Parts) -> None:
     (latent, _), _, sound = continued(pack, parts, rate=44100)
-    tail = sound["waveform"].mean(1)[:, -round(9 / 24 * 44100) :]
+    tail = sound["waveform"].mean(1)[:, round(32 / 24 * 44100) :]
     mono = pack("unitalking.voice").resample(tail, 44100, 16000)
     filled = torch.nn.functional.pad(mono, (0, 12 * 512 - mono.shape[1]))
-    held = parts[3].encode(filled[:, :, None])[:, :, :11]
+    held = parts.audio_vae.encode(filled[:, :, None])[:, :, :11]
     assert torch.allclose(latent["samples"].unbind()[1][:, :, :11], held, atol=1e-4)
+
+
+@pytest.mark.parametrize("sounding", [0.5, 1.0, 1.5])
+def test_the_sound_is_taken_where_the_last_pictures_are(pack: Pack, parts: Parts, sounding: float) -> None:
+    """Sound that is shorter or longer than the pictures ends at another time than they do."""
+    _, sound = clip_of(41)
+    whole = sound["waveform"]
+    other = torch.nn.functional.pad(whole, (0, round((sounding - 1) * whole.shape[2])), value=0.1)
+    given = pack("nodes.continuation").tail_of({**sound, "waveform": other}, 41, 9, 24)
+    begin, end = round(32 / 24 * 16000), round(41 / 24 * 16000)
+    expected = whole[..., begin:end] if sounding >= 1 else torch.zeros(1, 2, end - begin)
+    assert torch.equal(given, expected)
+    all_of_it = pack("nodes.continuation").tail_of(sound, 41, 41, 24)
+    assert torch.equal(all_of_it, whole)
+
+
+def test_a_clip_beyond_what_the_model_knows_is_said(pack: Pack, parts: Parts, said: Callable[[], str]) -> None:
+    longest = TINY.trained.max_frames
+    continued(pack, parts, frames=longest, overlap=9)
+    assert f"{longest + 8} frames is beyond the {longest}" in said()
+
+
+@pytest.mark.parametrize("shape", [(41, 60, 64, 3), (41, 64, 72, 3)])
+def test_pictures_of_another_size_than_the_models_are_refused(pack: Pack, parts: Parts, shape: tuple[int, ...]) -> None:
+    module, (model, _, *codecs) = pack("nodes.continuation"), parts
+    with pytest.raises(
+        ValueError, match=rf"{shape[2]}x{shape[1]}, expected.*multiples of 32.*enlarge or crop the joined"
+    ):
+        module.Continue.execute(model, *codecs, torch.zeros(shape), clip_of(41)[1], 33, 9)
 
 
 @pytest.mark.parametrize(
     ("overlap", "match"),
     [(45, "overlap is 45, the clip has 41 pictures"), (10, r"overlap is 10, expected 4n\+1, e.g. 9")],
 )
-def test_an_overlap_that_does_not_fit_is_refused(pack: Pack, parts: tuple[Any, ...], overlap: int, match: str) -> None:
+def test_an_overlap_that_does_not_fit_is_refused(pack: Pack, parts: Parts, overlap: int, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         continued(pack, parts, overlap=overlap)
 
 
-def test_a_clip_without_sound_is_refused(pack: Pack, parts: tuple[Any, ...]) -> None:
+def test_a_clip_without_sound_is_refused(pack: Pack, parts: Parts) -> None:
     module, (model, _, *codecs) = pack("nodes.continuation"), parts
     with pytest.raises(ValueError, match="the clip has no sound: wire audio"):
         module.Continue.execute(model, *codecs, clip_of(41)[0], None, 33, 9)
@@ -124,9 +135,9 @@ def test_a_stereo_and_a_mono_clip_of_other_rates_are_joined(pack: Pack) -> None:
     assert joined[1]["sample_rate"] == 16000
 
 
-def test_words_begin_after_what_is_given(pack: Pack, parts: tuple[Any, ...]) -> None:
+def test_words_begin_after_what_is_given(pack: Pack, parts: Parts) -> None:
     """The clock of the small model's encoder is told; an encoder without one is not asked."""
-    encode, clip = pack("nodes.conditioning").encode_text, parts[1]
+    encode, clip = pack("nodes.conditioning").encode_text, parts.clip
     texts_of = [encode(clip, "<S>Hello<E>", TINY, "prompt", [], start)[0][0] for start in (0.0, 0.375)]
     encoder = clip.cond_stage_model
     tokens = clip.tokenize("<S>Hello<E>")
@@ -139,9 +150,7 @@ def test_words_begin_after_what_is_given(pack: Pack, parts: tuple[Any, ...]) -> 
     assert not torch.equal(*texts_of)
 
 
-def test_a_speech_is_split_and_every_part_planned(
-    pack: Pack, parts: tuple[Any, ...], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_speech_is_split_and_every_part_planned(pack: Pack, parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     model, clip, *_ = parts
     module = pack("nodes.long_talk")

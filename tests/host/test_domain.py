@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +22,8 @@ from unitalking.mapping import from_mapping
 from unitalking.synthetic.face import Face, Pose
 from unitalking.synthetic.look import HELD_OUT_FROM, look_of
 
+pytestmark = pytest.mark.usefixtures("as_nodes_run")
+
 Pack = Callable[[str], ModuleType]
 SIDE = 64
 DESCRIPTION = "a model of drawn faces"
@@ -32,13 +33,6 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz',.-"
 def face(identity: int, side: int = SIDE) -> Tensor:
     """A drawn portrait as IMAGE, (1, side, side, 3)."""
     return torch.from_numpy(Face(look_of(identity), side).frames([Pose()])).float() / 255
-
-
-@pytest.fixture(autouse=True)
-def as_nodes_run() -> Iterator[None]:
-    """Nodes run in inference mode."""
-    with torch.inference_mode():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +52,6 @@ def parts(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ..
     file, _ = pack("nodes.loading").read_model_file(str(path))
     model = pack("nodes.loading").patch_model(file, str(path), {})
     return model, pack("nodes.clip").load_bundled_clip(file), pack("nodes.vae").load_bundled_video_vae(file)
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    """What nodes have said."""
-    caplog.set_level(logging.INFO)
-    return lambda: "\n".join(record.getMessage() for record in caplog.records if "UniTalking" in record.getMessage())
 
 
 def portrait(pack: Pack, parts: tuple[Any, ...], image: Tensor, *, side: int = SIDE, vae: Any = None) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from graphs import Clip, assert_refused, only_media
-from tiny_model import TINY_MODEL
+from lab import Parts
 from torch import Tensor
 
 from unitalking.checkpoint.random_model import TINY
@@ -22,33 +21,12 @@ from unitalking.checkpoint.random_model import TINY
 if TYPE_CHECKING:
     from comfyui import ComfyUI
 
+pytestmark = pytest.mark.usefixtures("as_nodes_run")
+
 Pack = Callable[[str], ModuleType]
 Upload = Callable[[Path], str]
 SIDE = 64
 SIZE = {"width": SIDE, "height": SIDE}
-
-
-@pytest.fixture(autouse=True)
-def as_nodes_run() -> Iterator[None]:
-    """Nodes run in inference mode."""
-    with torch.inference_mode():
-        yield
-
-
-@pytest.fixture(scope="module")
-def parts(pack: Pack) -> tuple[Any, ...]:
-    """MODEL, VAE and audio VAE of the tiny random model."""
-    file, _ = pack("nodes.loading").read_model_file(str(TINY_MODEL))
-    model = pack("nodes.loading").patch_model(file, str(TINY_MODEL), {"dtype": torch.float32})
-    vae = pack("nodes.vae")
-    return model, vae.load_bundled_video_vae(file), vae.load_audio_vae(file.config, file.parts["audio_vae"], "tiny")
-
-
-@pytest.fixture
-def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    """What nodes have said."""
-    caplog.set_level(logging.INFO)
-    return lambda: "\n".join(record.getMessage() for record in caplog.records if "UniTalking" in record.getMessage())
 
 
 def moving(frames: int, width: int = SIDE, height: int = SIDE) -> Tensor:
@@ -70,15 +48,15 @@ def video_file(path: Path, pictures: Tensor, fps: Fraction, sound: bool = False)
     return path
 
 
-def driving_video(pack: Pack, parts: tuple[Any, ...], **given: Any) -> tuple[Any, ...]:
+def driving_video(pack: Pack, parts: Parts, **given: Any) -> tuple[Any, ...]:
     settings = {"sample_clip": "none", "fps": 24.0, "start_s": 0.0, **SIZE, "fit": "crop", **given}
-    return pack("nodes.driving").DrivingVideo.execute(parts[0], parts[1], **settings).args
+    return pack("nodes.driving").DrivingVideo.execute(parts.model, parts.vae, **settings).args
 
 
-def driving_audio(pack: Pack, parts: tuple[Any, ...], waveform: Tensor, rate: int, **given: Any) -> tuple[Any, ...]:
+def driving_audio(pack: Pack, parts: Parts, waveform: Tensor, rate: int, **given: Any) -> tuple[Any, ...]:
     settings = {"sample_recording": "none", "start_s": 0.0, **SIZE, "noise": 0.0, **given}
     settings.setdefault("audio", {"waveform": waveform, "sample_rate": rate})
-    return pack("nodes.driving").DrivingAudio.execute(parts[0], parts[2], **settings).args
+    return pack("nodes.driving").DrivingAudio.execute(parts.model, parts.audio_vae, **settings).args
 
 
 def tone(seconds: float, rate: int, channels: int = 1) -> Tensor:
@@ -90,14 +68,14 @@ def tone(seconds: float, rate: int, channels: int = 1) -> Tensor:
 # ---- Driving Video
 
 
-def test_a_whole_picture_is_held_and_none_of_its_sound(pack: Pack, parts: tuple[Any, ...]) -> None:
+def test_a_whole_picture_is_held_and_none_of_its_sound(pack: Pack, parts: Parts) -> None:
     pictures = moving(17)
     latent, images, fps, frames = driving_video(pack, parts, images=pictures)
     video, audio = latent["samples"].unbind()
     masks = latent["noise_mask"].unbind()
     assert (frames, fps) == (17, 24.0)
     assert torch.equal(images, pictures)
-    assert torch.equal(video, parts[1].encode(pictures))
+    assert torch.equal(video, parts.vae.encode(pictures))
     assert audio.shape[2] == TINY.audio_latents(17)
     assert masks[0].shape[2:] == video.shape[2:]
     assert not masks[0].any()
@@ -110,7 +88,7 @@ def test_a_whole_picture_is_held_and_none_of_its_sound(pack: Pack, parts: tuple[
     [(21, 24, 21, 21), (23, 24, 21, 21), (24, 12, 45, 23), (50, 60, 17, 43), (30, 29.97, 21, 27), (240, 240, 21, 210)],
 )
 def test_other_lengths_and_rates_are_cut_and_converted_for_the_model_alone(
-    pack: Pack, parts: tuple[Any, ...], said: Callable[[], str], given: int, fps: float, frames: int, kept: int
+    pack: Pack, parts: Parts, said: Callable[[], str], given: int, fps: float, frames: int, kept: int
 ) -> None:
     pictures = moving(given)
     latent, images, rate, made = driving_video(pack, parts, images=pictures, fps=float(fps))
@@ -120,11 +98,11 @@ def test_other_lengths_and_rates_are_cut_and_converted_for_the_model_alone(
     assert 0 <= len(images) / fps - frames / 24 < 1 / fps
     shown = pack("unitalking.timeline").shown_pictures(frames, 24, fps, kept)
     assert [round(number * 24 / fps) - index in (-1, 0, 1) for index, number in enumerate(shown)] == [True] * frames
-    assert torch.equal(latent["samples"].unbind()[0], parts[1].encode(pictures[shown]))
+    assert torch.equal(latent["samples"].unbind()[0], parts.vae.encode(pictures[shown]))
     assert ("converted to 24" in said()) == (fps != 24)
 
 
-def test_it_starts_where_it_is_told(pack: Pack, parts: tuple[Any, ...]) -> None:
+def test_it_starts_where_it_is_told(pack: Pack, parts: Parts) -> None:
     pictures = moving(40)
     _, images, _, frames = driving_video(pack, parts, images=pictures, start_s=0.5)
     assert frames == 25
@@ -133,7 +111,7 @@ def test_it_starts_where_it_is_told(pack: Pack, parts: tuple[Any, ...]) -> None:
 
 @pytest.mark.parametrize("start_s", [0.0, 0.75])
 def test_a_file_is_read_where_it_is_used_and_gives_its_own_pictures(
-    pack: Pack, parts: tuple[Any, ...], tmp_path: Path, said: Callable[[], str], start_s: float
+    pack: Pack, parts: Parts, tmp_path: Path, said: Callable[[], str], start_s: float
 ) -> None:
     from comfy_api.latest import InputImpl
 
@@ -149,7 +127,7 @@ def test_a_file_is_read_where_it_is_used_and_gives_its_own_pictures(
     assert "later start_s" in said()
 
 
-def test_a_video_in_memory_keeps_its_pictures_exactly(pack: Pack, parts: tuple[Any, ...]) -> None:
+def test_a_video_in_memory_keeps_its_pictures_exactly(pack: Pack, parts: Parts) -> None:
     from comfy_api.latest import InputImpl, Types
 
     pictures = moving(30)
@@ -183,27 +161,23 @@ def test_the_models_own_lengths_are_kept(pack: Pack) -> None:
         ({"images": torch.full((9, SIDE, SIDE, 3), torch.nan)}, "values that are NaN or infinite"),
     ],
 )
-def test_videos_that_do_not_fit_are_refused(
-    pack: Pack, parts: tuple[Any, ...], given: dict[str, Any], match: str
-) -> None:
+def test_videos_that_do_not_fit_are_refused(pack: Pack, parts: Parts, given: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         driving_video(pack, parts, **given)
 
 
-def test_the_sound_codec_as_picture_codec_is_refused(pack: Pack, parts: tuple[Any, ...]) -> None:
+def test_the_sound_codec_as_picture_codec_is_refused(pack: Pack, parts: Parts) -> None:
     with pytest.raises(ValueError, match="the VAE is no picture codec: wire vae"):
-        driving_video(pack, (parts[0], parts[2]), images=moving(9))
+        driving_video(pack, parts._replace(vae=parts.audio_vae), images=moving(9))
     with pytest.raises(ValueError, match="not a UniTalking audio codec: wire audio_vae"):
-        driving_audio(pack, (parts[0], None, parts[1]), tone(1, 16000), 16000)
+        driving_audio(pack, parts._replace(audio_vae=parts.vae), tone(1, 16000), 16000)
 
 
 # ---- Driving Audio
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (44100, 2), (8000, 1)])
-def test_a_whole_sound_is_held_and_none_of_its_picture(
-    pack: Pack, parts: tuple[Any, ...], rate: int, channels: int
-) -> None:
+def test_a_whole_sound_is_held_and_none_of_its_picture(pack: Pack, parts: Parts, rate: int, channels: int) -> None:
     waveform = tone(1.0, rate, channels)
     latent, audio, frames = driving_audio(pack, parts, waveform, rate)
     video, sound = latent["samples"].unbind()
@@ -218,10 +192,10 @@ def test_a_whole_sound_is_held_and_none_of_its_picture(
     assert not video.any()
     mono = pack("unitalking.voice").resample(waveform.mean(1), rate, 16000)
     filled = torch.nn.functional.pad(mono, (0, sound.shape[2] * 512 - mono.shape[1]))
-    assert torch.equal(sound, parts[2].encode(filled[:, :, None]))
+    assert torch.equal(sound, parts.audio_vae.encode(filled[:, :, None]))
 
 
-def test_a_long_recording_is_cut_and_goes_on_later(pack: Pack, parts: tuple[Any, ...], said: Callable[[], str]) -> None:
+def test_a_long_recording_is_cut_and_goes_on_later(pack: Pack, parts: Parts, said: Callable[[], str]) -> None:
     waveform = tone(600, 8000)
     _, audio, frames = driving_audio(pack, parts, waveform, 8000, start_s=100.0)
     assert frames == TINY.trained.max_frames
@@ -230,18 +204,18 @@ def test_a_long_recording_is_cut_and_goes_on_later(pack: Pack, parts: tuple[Any,
     assert "run again with a later start_s" in said()
 
 
-def test_noise_is_on_what_the_model_sees_and_not_on_what_is_saved(pack: Pack, parts: tuple[Any, ...]) -> None:
+def test_noise_is_on_what_the_model_sees_and_not_on_what_is_saved(pack: Pack, parts: Parts) -> None:
     waveform = tone(1.0, 16000)
     clean, noisy, again = (driving_audio(pack, parts, waveform, 16000, noise=share) for share in (0.0, 0.2, 0.2))
     assert torch.equal(noisy[1]["waveform"], waveform)
-    spread = parts[0].model.latent_format.audio.std[None, :, None]
+    spread = parts.model.model.latent_format.audio.std[None, :, None]
     added = (noisy[0]["samples"].unbind()[1] - clean[0]["samples"].unbind()[1]) / spread
     assert float(added.std()) == pytest.approx(0.2, rel=0.1)
     assert torch.equal(noisy[0]["samples"].unbind()[1], again[0]["samples"].unbind()[1])
 
 
 @pytest.mark.parametrize("name", ["question", "weather"])
-def test_a_sample_is_there_where_nothing_is_wired(pack: Pack, parts: tuple[Any, ...], name: str) -> None:
+def test_a_sample_is_there_where_nothing_is_wired(pack: Pack, parts: Parts, said: Callable[[], str], name: str) -> None:
     _, images, fps, frames = driving_video(pack, parts, sample_clip=name)
     _, audio, sounding = driving_audio(pack, parts, torch.zeros(0), 0, sample_recording=name, audio=None)
     assert images.shape[1:] == (128, 128, 3)
@@ -250,11 +224,14 @@ def test_a_sample_is_there_where_nothing_is_wired(pack: Pack, parts: tuple[Any, 
     assert audio["sample_rate"] == 16000
     assert float(audio["waveform"].std()) > 0.02
     assert 0 <= sounding - frames <= 4
+    # A wired clip without sound gives none, too: the person who wired it has to hear of it.
+    for socket in ("video", "audio"):
+        assert f"{socket}: nothing is wired, or what is wired has none, so the sample {name} is used" in said()
     with pytest.raises(ValueError, match="or choose a sample"):
         driving_audio(pack, parts, torch.zeros(0), 0, audio=None)
 
 
-def test_silence_is_said(pack: Pack, parts: tuple[Any, ...], said: Callable[[], str]) -> None:
+def test_silence_is_said(pack: Pack, parts: Parts, said: Callable[[], str]) -> None:
     driving_audio(pack, parts, torch.zeros(1, 1, 16000), 16000)
     assert "silent: the lips will hardly move" in said()
 
@@ -268,7 +245,7 @@ def test_silence_is_said(pack: Pack, parts: tuple[Any, ...], said: Callable[[], 
     ],
 )
 def test_recordings_that_do_not_fit_are_refused(
-    pack: Pack, parts: tuple[Any, ...], waveform: Tensor, start_s: float, match: str
+    pack: Pack, parts: Parts, waveform: Tensor, start_s: float, match: str
 ) -> None:
     with pytest.raises(ValueError, match=match):
         driving_audio(pack, parts, waveform, 16000, start_s=start_s)

@@ -346,12 +346,20 @@ MISTAKES = [
     },
     {
         "name": "continuation_holds_no_sound",
-        "file": "nodes/continuation.py",
-        "old": 'TASKS["infill"].audio_mask(audio.shape[2], config, spans)',
-        "new": 'TASKS["infill"].audio_mask(audio.shape[2], config, ())',
+        "file": "nodes/latents.py",
+        "old": "TASKS[task].audio_mask(audio.shape[2], config, spans)",
+        "new": "TASKS[task].audio_mask(audio.shape[2], config)",
         "tests": [
             "tests/host/test_continuation.py::test_the_end_is_encoded_anew_and_held_in_both_streams",
         ],
+        "host": True,
+    },
+    {
+        "name": "continued_sound_taken_from_its_own_end",
+        "file": "nodes/continuation.py",
+        "old": 'tail = audio["waveform"][:1, :, begin:end]',
+        "new": 'tail = audio["waveform"][:1, :, begin - end :]',
+        "tests": ["tests/host/test_continuation.py::test_the_sound_is_taken_where_the_last_pictures_are"],
         "host": True,
     },
     {
@@ -366,9 +374,9 @@ MISTAKES = [
     },
     {
         "name": "given_recording_is_not_held",
-        "file": "nodes/driving.py",
-        "old": "TASKS[task].audio_mask(audio.shape[2], config)",
-        "new": "1 + 0 * TASKS[task].audio_mask(audio.shape[2], config)",
+        "file": "nodes/latents.py",
+        "old": "TASKS[task].audio_mask(audio.shape[2], config, spans).to(audio),",
+        "new": "audio.new_ones(1, 1, audio.shape[2]),",
         "tests": ["tests/host/test_driving.py::test_a_whole_sound_is_held_and_none_of_its_picture"],
         "host": True,
     },
