@@ -12,6 +12,7 @@ import comfy.model_management
 import torch
 
 from ..unitalking.config import UniTalkingConfig
+from ..unitalking.tasks import held_tokens
 from .messages import config_of
 
 
@@ -47,15 +48,19 @@ class Cost:
         )
 
 
-def estimate_cost(model: Any, samples: Any, passes: float, steps: int) -> Cost:
+def estimate_cost(
+    model: Any, latent: dict[str, Any], passes: float, steps: int, *, keeps_picture: bool = False
+) -> Cost:
     """The cost of sampling this latent.
 
     Args:
         model: a UniTalking MODEL.
-        samples: of the LATENT, nested or a plain video latent.
+        latent: the LATENT, nested or video alone.
         passes: per step, on average.
         steps: solver steps.
+        keeps_picture: whether a picture that is given as a whole is computed once, not at every step.
     """
+    samples = latent["samples"]
     config = config_of(model, "Joint Flow Sampler")
     parts = samples.unbind() if getattr(samples, "is_nested", False) else [samples]
     batch = parts[0].shape[0]
@@ -66,16 +71,29 @@ def estimate_cost(model: Any, samples: Any, passes: float, steps: int) -> Cost:
     values = sum(part[0].numel() for part in parts)
     memory = model.model.memory_required([batch * math.ceil(passes), 1, values])
     device, dtype = model.load_device, model.model.get_dtype_inference()
-    flops = forward_flops(config, video, audio) * batch * passes * steps
+    once, every_step = 0.0, forward_flops(config, video + audio, video + audio)
+    if keeps_picture and _picture_is_given(latent):
+        once, every_step = forward_flops(config, video, video), forward_flops(config, audio, video + audio)
+    flops = batch * (math.ceil(passes) * once + passes * steps * every_step)
     seconds = flops / matrix_rate(device, dtype)
     return Cost(steps, passes, video, audio, batch, memory, model.model_size(), seconds)
 
 
-def forward_flops(config: UniTalkingConfig, video_tokens: int, audio_tokens: int) -> float:
-    """Floating point operations of one pass over one clip: projections, joint attention, attention to the text."""
-    tokens = video_tokens + audio_tokens
+def _picture_is_given(latent: dict[str, Any]) -> bool:
+    masks = latent.get("noise_mask")
+    return bool(getattr(masks, "is_nested", False)) and not held_tokens(masks.unbind()).video_sees_audio
+
+
+def forward_flops(config: UniTalkingConfig, tokens: int, seen: int) -> float:
+    """Floating point operations of one pass over one clip: projections, joint attention, attention to the text.
+
+    Args:
+        config: the model's.
+        tokens: that are computed.
+        seen: that they attend to, themselves included.
+    """
     linear = tokens * (12 * config.dim**2 + 4 * config.dim * config.ffn_dim)
-    joint = 4 * tokens**2 * config.dim
+    joint = 4 * tokens * seen * config.dim
     text = 4 * tokens * config.text_len * config.dim
     return float(config.num_layers * (linear + joint + text))
 

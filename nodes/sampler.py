@@ -21,7 +21,7 @@ from ..unitalking.guidance import Guidance, needed_passes
 from .checks import check_finite
 from .constants import CATEGORY, VOICE_KEY
 from .cost import Cost, estimate_cost
-from .given_picture import AUTO, keep_picture_input
+from .given_picture import AUTO, RECOMPUTE, keep_picture_input
 from .guider import (
     guidance_inputs,
     interval_inputs,
@@ -145,7 +145,8 @@ class JointSampler(io.ComfyNode):
         sigmas = make_sigmas(model, scheduler, sampler, steps or preset_steps(config, preset), denoise)
         skipped = skipped_block_of(config, skipped_block)
         guider = joint_guider(model, positive, negative, guidance, skipped, keep_picture)
-        cost = estimate_cost(model, latent["samples"], _passes(guidance, positive, sigmas), len(sigmas) - 1)
+        passes, kept = _passes(guidance, positive, sigmas), keep_picture != RECOMPUTE
+        cost = estimate_cost(model, latent, passes, len(sigmas) - 1, keeps_picture=kept)
         say(cls, cost.text())
         noise = AVNoise(seed) if noise is None else noise
         solver = flow_unipc() if sampler == FLOW_UNIPC else comfy.samplers.sampler_object(sampler)

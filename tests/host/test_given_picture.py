@@ -9,6 +9,7 @@ import pytest
 import torch
 from lab import STEPS, Lab, differ, normal, rel
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 LIMIT = 1e-5
 VIDEO, AUDIO = (8, 3, 4, 4), (6, 12)
@@ -136,3 +137,44 @@ def test_the_size_of_what_is_kept_is_known_before(lab: Lab, model: Any) -> None:
     seen = network.see_picture(stream.StreamInput(video, noise, rope, conditions, extra))
     held = sum(part.nbytes for each in seen.values() for part in (each.keys, each.values))
     assert held == lab.pack("nodes.given_picture").seen_bytes(config, 2, rope.cos.shape[0], 4)
+
+
+def test_the_estimate_of_a_run_knows_that_the_picture_is_given(lab: Lab) -> None:
+    estimate = lab.pack("nodes.cost").estimate_cost
+    along, kept = (estimate(lab.model, given(lab), 2, 8, keeps_picture=keeps).seconds for keeps in (False, True))
+    assert kept < 0.6 * along
+    # A portrait is a held picture, too, of which the rest is generated at every step.
+    portrait = lab.held(lab.latent())
+    assert estimate(lab.model, portrait, 2, 8, keeps_picture=True) == estimate(lab.model, portrait, 2, 8)
+
+
+def test_the_estimate_counts_what_the_full_model_computes(lab: Lab) -> None:
+    module, config = lab.pack("nodes.cost"), lab.pack("unitalking.config").UniTalkingConfig(num_layers=2)
+    types = lab.pack("unitalking.types")
+    network = lab.pack("unitalking.model.transformer").UniTalking(config, device="meta", dtype=torch.bfloat16)
+    picture = torch.empty(1, config.in_dim, 7, 22, 22, device="meta", dtype=torch.bfloat16)
+    speech = torch.empty(1, config.audio_channels, config.audio_latents(25), device="meta", dtype=torch.bfloat16)
+    texts = torch.empty(1, config.text_len, config.text_dim, device="meta", dtype=torch.bfloat16)
+    conditions = network.encode_conditions(texts, texts)
+
+    def stream(latent: Tensor, layout: Any, condition: Any) -> Any:
+        rope, extra = layout(latent)
+        noise = types.NoiseLevels.uniform(torch.ones(1, device="meta"), rope.cos.shape[0])
+        return types.StreamInput(latent, noise, rope, condition, extra)
+
+    video = stream(picture, network.video_layout, conditions[0])
+    audio = stream(speech, network.audio_layout, conditions[1])
+
+    def counted(run: Any) -> int:
+        with FlopCounterMode(display=False) as counter:
+            run()
+        return counter.get_total_flops()
+
+    seen = network.see_picture(video)
+    tokens, heard = 7 * 11 * 11, speech.shape[2]
+    for run, computed in (
+        (lambda: network(video, audio), (tokens + heard, tokens + heard)),
+        (lambda: network.see_picture(video), (tokens, tokens)),
+        (lambda: network(None, audio, seen_picture=seen), (heard, tokens + heard)),
+    ):
+        assert module.forward_flops(config, *computed) == pytest.approx(counted(run), rel=0.1), computed

@@ -404,4 +404,20 @@ MISTAKES = [
         "new": "before",
         "tests": ["tests/unit/test_joining.py::test_another_phase_makes_neither_a_click_nor_a_hole"],
     },
+    {
+        "name": "estimate_of_a_given_picture_at_every_step",
+        "file": "nodes/cost.py",
+        "old": "    if keeps_picture and _picture_is_given(latent):",
+        "new": "    if False:",
+        "tests": ["tests/host/test_given_picture.py::test_the_estimate_of_a_run_knows_that_the_picture_is_given"],
+        "host": True,
+    },
+    {
+        "name": "estimate_without_what_a_token_sees",
+        "file": "nodes/cost.py",
+        "old": "joint = 4 * tokens * seen * config.dim",
+        "new": "joint = 4 * tokens * config.dim",
+        "tests": ["tests/host/test_given_picture.py::test_the_estimate_counts_what_the_full_model_computes"],
+        "host": True,
+    },
 ]
