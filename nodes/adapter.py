@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import comfy.conds
@@ -26,12 +27,13 @@ from ..unitalking.model.transformer import UniTalking
 from ..unitalking.tasks import HeldTokens, factor_runs, held_tokens
 from ..unitalking.types import Conditions, NoiseLevels, StreamInput
 from ..unitalking.voice import fill_reference
+from ..unitalking.voice_turns import speakers_at, turns_of
 from .blocks import BlockRunner
-from .constants import AUDIO_CONTEXT_KEY, VOICE_KEY
+from .constants import AUDIO_CONTEXT_KEY, TURNS_KEY, VOICE_KEY
 from .given_picture import KeptPicture, patches_blocks, place_for, seen_bytes
 from .inputs import fit_context
 from .run import RUN_KEY, Run, room_for
-from .windows import audio_start, audio_window, held_in_window
+from .windows import audio_start, audio_window, held_in_window, speakers_in_window
 
 
 class HostModulationTable(ModulationTable, comfy.ops.CastWeightBiasOp):
@@ -114,6 +116,8 @@ class DiffusionModel(UniTalking):
             seen = self._seen_picture(run, picture, transformer_options)
         picture = picture if seen is None else None
         sound = self._stream(run, "audio", audio, timestep, held and held.audio, kept[1], start)
+        if sound is not None and run.has_voice:
+            sound = replace(sound, turns=turns_of(conditions.get("speakers")))
         running = [stream for stream, given in ((self.video, picture), (self.audio, sound)) if given is not None]
         velocities = super().forward(
             picture,
@@ -179,7 +183,7 @@ class DiffusionModel(UniTalking):
     def _key_bytes(self, contexts: Sequence[Tensor | None], voice: Sequence[Tensor | None]) -> int:
         rows = sum(context.shape[0] * self.config.text_len for context in contexts if context is not None)
         if voice[0] is not None:
-            rows += voice[0].shape[0] * self.config.reference_tokens * len(self.config.reference_streams)
+            rows += voice[0].shape[0] * voice[0].shape[2] * len(self.config.reference_streams)
         element = next(context for context in contexts if context is not None).element_size()
         return 2 * rows * self.config.dim * self.config.num_layers * element
 
@@ -244,10 +248,22 @@ class UniTalkingModel(comfy.model_base.BaseModel):
             "held": comfy.conds.CONDConstant(_held(given.get("denoise_mask"), shapes)),
         }
         if config.reference_tokens:
-            voice = given.get(VOICE_KEY)
-            conds["reference"] = comfy.conds.CONDRegular(self._reference(voice).to(context.device))
+            voice, starts_s = given.get(VOICE_KEY), given.get(TURNS_KEY, (0.0,))
+            voices = voice if isinstance(voice, tuple) else len(starts_s) * (voice,)
+            reference = torch.cat([self._reference(each) for each in voices], dim=2)
+            conds["reference"] = comfy.conds.CONDRegular(reference.to(context.device))
             conds["voice_present"] = comfy.conds.CONDRegular(torch.full((1,), float(voice is not None)).to(context))
+            conds["speakers"] = comfy.conds.CONDConstant(self._speakers(starts_s, shapes))
         return conds
+
+    def _speakers(self, starts_s: tuple[float, ...], shapes: Sequence[Sequence[int]]) -> tuple[int, ...] | None:
+        """The number of the voice that every audio latent hears; None where one voice speaks all through."""
+        config = self.unitalking
+        if len(starts_s) == 1 or len(shapes) < 2:
+            return None
+        if "video" in config.reference_streams:
+            raise ValueError("This model shows the voice to its picture stream, too: it takes one voice for a clip.")
+        return speakers_at(starts_s, shapes[1][2], config)
 
     def _reference(self, voice: Tensor | None) -> Tensor:
         """Normalised voice latents filled to reference_tokens, zeros without a voice, (1, C, reference_tokens)."""
@@ -280,7 +296,9 @@ class UniTalkingModel(comfy.model_base.BaseModel):
         """What is held, cut to the window; all other conditioning of ours is about the whole clip and stays."""
         if cond_key == "held" and cond_value.cond is not None:
             return comfy.conds.CONDConstant(held_in_window(cond_value.cond, window))
-        if cond_key in ("held", "c_crossattn", "audio_context", "reference", "voice_present"):
+        if cond_key == "speakers" and cond_value.cond is not None:
+            return comfy.conds.CONDConstant(speakers_in_window(cond_value.cond, window))
+        if cond_key in ("held", "c_crossattn", "audio_context", "reference", "voice_present", "speakers"):
             return cond_value
         return None
 

@@ -10,15 +10,15 @@ from ..unitalking import timeline
 from ..unitalking.config import PROMPT_STYLES, UniTalkingConfig
 from ..unitalking.domain import unlearned
 from ..unitalking.prompt import OVI_STYLES, compose_prompt, missing_tags, silent_prompt
-from ..unitalking.speech_timing import SPEECH_OPEN, speech_duration_s
+from ..unitalking.speech_timing import SPEECH_OPEN, TAIL_S, speech_duration_s
 from ..unitalking.text_cleaning import clean_text
 from ..unitalking.voice import analyse_voice, resample
 from .assets import NO_SAMPLE, load_voice, voice_choices
 from .clip import speech_s
-from .constants import AUDIO_CONTEXT_KEY, CATEGORY, VOICE_KEY, VOICE_TYPE
+from .constants import AUDIO_CONTEXT_KEY, CATEGORY, TURNS_KEY, VOICE_KEY, VOICE_TYPE
 from .messages import as_html, config_of, say
 from .vae import AudioVAE
-from .voice import Voice, check_voice
+from .voice import Voice, VoiceTurns, check_voice
 
 VoiceSocket = io.Custom(VOICE_TYPE)
 LONGEST_VOICE_S = 10.0
@@ -157,7 +157,9 @@ class TextPrompt(io.ComfyNode):
                     advanced=True,
                 ),
                 VoiceSocket.Input(
-                    "voice", optional=True, tooltip="The voice to speak with, from Encode Voice Reference."
+                    "voice",
+                    optional=True,
+                    tooltip="The voice to speak with, from Encode Voice Reference; several of them from Voice Turn.",
                 ),
                 io.Float.Input(
                     "starts_at",
@@ -191,7 +193,7 @@ class TextPrompt(io.ComfyNode):
         negative_picture: str,
         negative_sound: str,
         prompt_style: str,
-        voice: Voice | None = None,
+        voice: Voice | VoiceTurns | None = None,
         starts_at: float = 0.0,
     ) -> io.NodeOutput:
         """Encodes the prompt for both streams and plans the clip's length from the speech."""
@@ -215,14 +217,19 @@ class TextPrompt(io.ComfyNode):
         planned_s = speech_s(clip, compose_prompt(speech))
         spoken = prompt if SPEECH_OPEN in prompt else speech
         frames = planned_frames(speech_duration_s(spoken) if planned_s is None else planned_s, config, notes)
-        given = {AUDIO_CONTEXT_KEY: positive[0][0]}
-        if voice is not None:
+        given, every = {AUDIO_CONTEXT_KEY: positive[0][0]}, {}
+        if isinstance(voice, VoiceTurns):
+            ends_s = (speech_duration_s(speech) if planned_s is None else planned_s) - TAIL_S
+            every[TURNS_KEY] = voice.starts_s(speech, ends_s, starts_at)
+            given[VOICE_KEY] = tuple(turn.voice.latents for turn in voice.turns)
+            notes.append("voices begin at " + ", ".join(f"{start:.2f} s" for start in every[TURNS_KEY]))
+        elif voice is not None:
             given[VOICE_KEY] = voice.latents
         shown = "\n".join([prompt or "(empty prompt)", f"{frames} frames planned", *notes])
         say(cls, shown)
         return io.NodeOutput(
-            [[context, {**more, **given}] for context, more in positive],
-            [[context, {**more, AUDIO_CONTEXT_KEY: unheard[0][0]}] for context, more in negative],
+            [[context, {**more, **given, **every}] for context, more in positive],
+            [[context, {**more, AUDIO_CONTEXT_KEY: unheard[0][0], **every}] for context, more in negative],
             prompt,
             frames,
             ui=ui.PreviewText(as_html(shown)),

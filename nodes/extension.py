@@ -18,6 +18,7 @@ from .sampler import JointSampler
 from .sampling import FlowSigmas, FlowUniPC, JointNoise
 from .save import SaveMP4
 from .voice_files import LoadVoice, SaveVoice
+from .voice_turn import VoiceTurn
 
 NODES: list[type[io.ComfyNode]] = [
     LoadModel,
@@ -25,6 +26,7 @@ NODES: list[type[io.ComfyNode]] = [
     EncodeVoiceReference,
     SaveVoice,
     LoadVoice,
+    VoiceTurn,
     TextPrompt,
     EmptyLatent,
     Portrait,

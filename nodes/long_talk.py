@@ -19,6 +19,7 @@ from .continuation import DEFAULT_OVERLAP, OVERLAP_TOOLTIP
 from .messages import config_of, say
 from .sampler import PRESETS
 from .sampling import seed_input
+from .voice import single_voice
 
 
 def speech_parts(clip: Any, speech: str, longest_s: float) -> list[str]:
@@ -141,6 +142,8 @@ class LongTalk(io.ComfyNode):
     ) -> io.NodeOutput:
         """Builds the chain."""
         config = config_of(model, "Long Talk")
+        if voice is not None:
+            single_voice(voice, "Long Talk")
         parts = speech_parts(clip, speech, longest_part_s(config, overlap))
         if not parts:
             raise ValueError("Long Talk: there is no speech: write some into it.")

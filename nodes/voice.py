@@ -1,4 +1,4 @@
-"""What the VOICE socket carries."""
+"""What the VOICE socket carries: one voice, or several that speak one after the other."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..unitalking.config import UniTalkingConfig
+from ..unitalking.voice_turns import start_of_words
 from .vae import codec_id
 
 
@@ -27,15 +28,82 @@ class Voice:
     report: str
 
 
-def check_voice(voice: Voice, config: UniTalkingConfig, node: str) -> None:
+@dataclass(frozen=True)
+class Turn:
+    """One voice of several.
+
+    Attributes:
+        voice: who speaks.
+        words: the first words of the turn, as they stand in the speech; empty: it begins at `from_s`.
+        from_s: when it begins, in seconds of the clip; 0 for the first one.
+    """
+
+    voice: Voice
+    words: str = ""
+    from_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class VoiceTurns:
+    """Several voices in one clip, one after the other; what the VOICE socket carries of Voice Turn."""
+
+    turns: tuple[Turn, ...]
+
+    def starts_s(self, speech: str, lasts_s: float, starts_at: float = 0.0) -> tuple[float, ...]:
+        """When each voice begins, in seconds of the clip.
+
+        Args:
+            speech: all that is said.
+            lasts_s: when it is expected to end.
+            starts_at: seconds of the clip that are given before this speech.
+
+        Raises:
+            ValueError: words that are not said, or voices that do not begin one after the other.
+        """
+        starts, place = [], 0
+        for turn in self.turns:
+            start = turn.from_s
+            if turn.words:
+                start, place = start_of_words(speech, turn.words, lasts_s, place)
+                start, place = start + starts_at, place + len(turn.words)
+            if starts and start <= starts[-1]:
+                raise ValueError(
+                    f"Text Prompt: voice {len(starts) + 1} begins at {start:.2f} s, the one before it at "
+                    f"{starts[-1]:.2f} s: chain Voice Turn in the order in which they speak."
+                )
+            starts.append(start)
+        return tuple(starts)
+
+
+def turns_of(voice: Voice | VoiceTurns) -> tuple[Turn, ...]:
+    """The turns of a VOICE; a single voice has one."""
+    return voice.turns if isinstance(voice, VoiceTurns) else (Turn(voice),)
+
+
+def single_voice(voice: Voice | VoiceTurns, node: str) -> Voice:
+    """The VOICE of a node that takes one.
+
+    Raises:
+        ValueError: several voices.
+    """
+    if isinstance(voice, VoiceTurns):
+        raise ValueError(
+            f"{node}: the VOICE has {len(voice.turns)} voices, expected one: wire it without Voice Turn, which belongs "
+            "between the voices and Text Prompt."
+        )
+    return voice
+
+
+def check_voice(voice: Voice | VoiceTurns, config: UniTalkingConfig, node: str) -> None:
     """Refuses a voice of another codec.
 
     Raises:
         ValueError: names both codecs.
     """
     expected = codec_id(config)
-    if voice.codec != expected:
-        raise ValueError(
-            f"{node}: the VOICE was encoded by another audio codec (sample rate-channels-samples {voice.codec}, this "
-            f"model has {expected}): encode the clip again with this model's audio_vae."
-        )
+    for turn in turns_of(voice):
+        if turn.voice.codec != expected:
+            raise ValueError(
+                f"{node}: the VOICE was encoded by another audio codec (sample rate-channels-samples "
+                f"{turn.voice.codec}, this model has {expected}): encode the clip again with this model's audio_vae."
+            )

@@ -17,7 +17,7 @@ from .conditioning import VoiceSocket
 from .constants import CATEGORY
 from .files import VOICE_FOLDER, find_part
 from .messages import as_html, say
-from .voice import Voice
+from .voice import Voice, single_voice
 
 METADATA_KEY = "unitalking_voice"
 LATENTS = "latents"
@@ -55,6 +55,7 @@ class SaveVoice(io.ComfyNode):
     @classmethod
     def execute(cls, voice: Voice, name: str, about: str, overwrite: bool) -> io.NodeOutput:
         """Writes the file, and passes the voice on."""
+        single_voice(voice, "Save Voice")
         path = _place(name)
         if path.exists() and not overwrite:
             raise FileExistsError(f"Save Voice: {path} is there already: choose another name, or switch overwrite on.")

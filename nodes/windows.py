@@ -19,6 +19,14 @@ def held_in_window(held: HeldTokens, window: Any) -> HeldTokens:
     return HeldTokens(*(tuple(tuple(row) for row in table.tolist()) for table in (video, audio)))
 
 
+def speakers_in_window(speakers: tuple[int, ...], window: Any) -> tuple[int, ...]:
+    """Who speaks in the part of a clip that a window shows."""
+    if not window.modality_windows:
+        return speakers
+    table = torch.tensor([speakers])
+    return tuple(window.get_window_for_modality(1).get_tensor(table, dim=1)[0].tolist())
+
+
 def audio_window(video: list[int], video_total: int, audio_total: int, config: UniTalkingConfig) -> list[int]:
     """Audio latents whose time falls on the given video latents, in order, without repeats."""
     scale = config.position_scale

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Who speaks when: (number of the voice, tokens) of each turn, which sum to the tokens of the sound.
+Turns = tuple[tuple[int, int], ...]
+
 
 @dataclass(frozen=True)
 class NoiseLevels:
@@ -82,7 +85,7 @@ class Conditions:
     Attributes:
         text: projected text, (B, rows, D).
         text_repeats: how many more times the last row of the text is attended to: rows + text_repeats = text_len.
-        reference: projected voice reference, (B, reference_tokens, D), None: nobody in the batch has a voice.
+        reference: projected voice references, (B, V * reference_tokens, D), None: nobody in the batch has a voice.
         voice_present: 1 or 0 per sample, (B, 1, 1); multiplies what the reference adds. Needed with `reference`.
         keys: keys and values of every block, or None to have them computed anew at each step (less memory).
     """
@@ -104,6 +107,7 @@ class StreamInput:
         rope: rotation of every token.
         conditions: text and voice.
         extra_positions: what is added to every token, (T, D); None where the model has none.
+        turns: which of several voices each token hears; empty: one voice for the whole clip.
     """
 
     latent: Tensor
@@ -111,6 +115,7 @@ class StreamInput:
     rope: Rope
     conditions: Conditions
     extra_positions: Tensor | None = None
+    turns: Turns = ()
 
 
 def wide(device: torch.device) -> torch.dtype:

@@ -152,8 +152,8 @@ def test_the_estimate_counts_what_the_full_model_computes(lab: Lab) -> None:
     module, config = lab.pack("nodes.cost"), lab.pack("unitalking.config").UniTalkingConfig(num_layers=2)
     types = lab.pack("unitalking.types")
     network = lab.pack("unitalking.model.transformer").UniTalking(config, device="meta", dtype=torch.bfloat16)
-    picture = torch.empty(1, config.in_dim, 7, 22, 22, device="meta", dtype=torch.bfloat16)
-    speech = torch.empty(1, config.audio_channels, config.audio_latents(25), device="meta", dtype=torch.bfloat16)
+    picture = torch.empty(1, config.in_dim, 25, 44, 44, device="meta", dtype=torch.bfloat16)
+    speech = torch.empty(1, config.audio_channels, config.audio_latents(97), device="meta", dtype=torch.bfloat16)
     texts = torch.empty(1, config.text_len, config.text_dim, device="meta", dtype=torch.bfloat16)
     conditions = network.encode_conditions(texts, texts)
 
@@ -171,7 +171,7 @@ def test_the_estimate_counts_what_the_full_model_computes(lab: Lab) -> None:
         return counter.get_total_flops()
 
     seen = network.see_picture(video)
-    tokens, heard = 7 * 11 * 11, speech.shape[2]
+    tokens, heard = 25 * 22 * 22, speech.shape[2]
     for run, computed in (
         (lambda: network(video, audio), (tokens + heard, tokens + heard)),
         (lambda: network.see_picture(video), (tokens, tokens)),

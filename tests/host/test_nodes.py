@@ -27,6 +27,7 @@ NODES = {
     "UniTalkingEncodeVoiceReference": "Encode Voice Reference",
     "UniTalkingSaveVoice": "Save Voice",
     "UniTalkingLoadVoice": "Load Voice",
+    "UniTalkingVoiceTurn": "Voice Turn",
     "UniTalkingTextPrompt": "Text Prompt",
     "UniTalkingEmptyLatent": "Empty AV Latent",
     "UniTalkingPortrait": "Portrait Image",

@@ -23,8 +23,8 @@ MISTAKES = [
     {
         "name": "voice_ignored_by_the_host_adapter",
         "file": ADAPTER,
-        "old": "            voice = given.get(VOICE_KEY)\n",
-        "new": "            voice = None\n",
+        "old": "voice, starts_s = given.get(VOICE_KEY), given.get(TURNS_KEY, (0.0,))",
+        "new": "voice, starts_s = None, (0.0,)",
         "tests": [CONDITIONS + "test_a_voice_changes_the_sound"],
         "host": True,
     },

@@ -28,7 +28,7 @@ MISTAKES = [
     {
         "name": "reference_in_the_texts_softmax",
         "file": "unitalking/model/attention.py",
-        "old": "voice = attention(queries, keys.reference_keys, keys.reference_values, self.heads)",
+        "old": "voice = self._hear_voices(queries, keys, attention, turns)",
         "new": (
             "both = [torch.cat([getattr(keys, f'{part}_{kind}') for part in ('text', 'reference')], 1) "
             "for kind in ('keys', 'values')]"
@@ -64,8 +64,8 @@ MISTAKES = [
     {
         "name": "reference_without_the_stems_bias",
         "file": "unitalking/model/transformer.py",
-        "old": "reference = self.audio.embed(reference)",
-        "new": "reference = self.audio.embed(reference) - self.audio.patch_embedding.bias",
+        "old": "[self.audio.embed(clip) for clip in clips]",
+        "new": "[self.audio.embed(clip) - self.audio.patch_embedding.bias for clip in clips]",
         "tests": [PLAIN, f"{VOICE}the_voices_keys_are_normalised_with_their_own_weight"],
     },
     {
@@ -78,8 +78,8 @@ MISTAKES = [
     {
         "name": "reference_loses_its_last_row",
         "file": "unitalking/model/transformer.py",
-        "old": "reference = self.audio.embed(reference)",
-        "new": "reference = self.audio.embed(reference)[:, :-1]",
+        "old": "[self.audio.embed(clip) for clip in clips]",
+        "new": "[self.audio.embed(clip)[:, :-1] for clip in clips]",
         "tests": [PLAIN, f"{VOICE}the_voice_is_an_attention_of_its_own_with_every_row"],
     },
     {
@@ -107,5 +107,43 @@ MISTAKES = [
         "new": "voice.latents.detach().cpu().half().contiguous()",
         "tests": ["tests/host/test_voice_files.py::test_a_voice_there_and_back_is_the_same"],
         "host": True,
+    },
+    {
+        "name": "every_turn_hears_the_first_voice",
+        "file": "unitalking/model/attention.py",
+        "old": "attention(part, *(own[number] for own in voices), self.heads)",
+        "new": "attention(part, *(own[0] for own in voices), self.heads)",
+        "tests": ["tests/unit/model/test_voice.py::test_every_turn_hears_its_own_voice_alone"],
+    },
+    {
+        "name": "several_voices_without_turns",
+        "file": "nodes/adapter.py",
+        "old": 'sound = replace(sound, turns=turns_of(conditions.get("speakers")))',
+        "new": "pass",
+        "tests": ["tests/host/test_voice_turns.py::test_when_a_turn_begins_matters"],
+        "host": True,
+    },
+    {
+        "name": "negative_without_the_turns",
+        "file": "nodes/conditioning.py",
+        "old": "AUDIO_CONTEXT_KEY: unheard[0][0], **every}]",
+        "new": "AUDIO_CONTEXT_KEY: unheard[0][0]}]",
+        "tests": ["tests/host/test_voice_turns.py::test_two_voices_are_both_heard_in_one_batched_call"],
+        "host": True,
+    },
+    {
+        "name": "window_hears_the_voices_of_the_whole_clip",
+        "file": "nodes/windows.py",
+        "old": "get_tensor(table, dim=1)[0].tolist())",
+        "new": "get_tensor(table.flip(1), dim=1)[0].tolist())",
+        "tests": ["tests/host/test_voice_turns.py::test_a_window_hears_the_voices_of_its_own_part"],
+        "host": True,
+    },
+    {
+        "name": "words_of_a_turn_looked_for_from_the_beginning",
+        "file": "unitalking/voice_turns.py",
+        "old": "speech.lower().find(words.lower(), after)",
+        "new": "speech.lower().find(words.lower())",
+        "tests": ["tests/unit/test_voice_turns.py::test_words_begin_where_the_plan_says_them"],
     },
 ]

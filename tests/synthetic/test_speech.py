@@ -22,6 +22,7 @@ from unitalking.synthetic import MissingEspeakError, SyntheticClips, SyntheticCo
 from unitalking.synthetic.espeak import Espeak
 from unitalking.synthetic.timbre import changed
 from unitalking.synthetic.voices import Voice
+from unitalking.voice_turns import start_of_words
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = "The old man saw nine small birds."
@@ -247,3 +248,19 @@ def test_a_reference_is_another_utterance_of_the_same_voice(clips: SyntheticClip
     for sound in (first, second):
         assert 2.0 < sound.numel() / clips.config.sample_rate < 4.4
     assert clips.speech(4).samples.shape != first.shape
+
+
+def test_planned_words_are_near_to_where_a_voice_speaks_them(espeak_installed: None) -> None:
+    clips, errors = SyntheticClips(SyntheticConfig(clips=40, shortest_s=2.0, vocabulary="common")), []
+    for index in range(40):
+        speech, said = clips.spec(index).speech, clips.speech(index)
+        words = speech.split()
+        if len(words) < 4 or " ".join(words[:2]).lower() in " ".join(words[2:]).lower():
+            continue
+        half = len(words) // 2
+        planned, _ = start_of_words(speech, " ".join(words[half:]), said.end_s)
+        errors.append(planned - said.words[half][0])
+    assert len(errors) > 20
+    # 0.1 s late on average: the last words of a sentence are slower than the rule has them.
+    assert np.mean(np.abs(errors)) < 0.15
+    assert abs(np.mean(errors)) < 0.12

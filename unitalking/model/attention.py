@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..config import UniTalkingConfig
-from ..types import CrossKeys, Rope, SeenKeys
+from ..types import CrossKeys, Rope, SeenKeys, Turns
 from .rope import apply_rope
 
 AttentionFunction = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -78,7 +78,7 @@ class CrossAttention(nn.Module):
 
     def __init__(self, config: UniTalkingConfig, operations: Any, *, has_reference: bool, **factory: Any) -> None:
         super().__init__()
-        self.heads = config.num_heads
+        self.heads, self.reference_tokens = config.num_heads, config.reference_tokens
         for name in ("q", "k", "v", "o"):
             setattr(self, name, operations.Linear(config.dim, config.dim, **factory))
         self.norm_q = operations.RMSNorm(config.dim, eps=config.eps, **factory)
@@ -100,7 +100,7 @@ class CrossAttention(nn.Module):
         Args:
             text: (B, rows, D).
             repeats: how many more times the text's last row is there.
-            reference: (B, reference_tokens, D) or None.
+            reference: (B, V * reference_tokens, D) or None.
         """
         keys, values = self.norm_k(self.k(text)), self.v(text)
         if repeats:
@@ -116,17 +116,30 @@ class CrossAttention(nn.Module):
         voice_present: Tensor | None,
         attention: AttentionFunction,
         other: OtherStream | None = None,
+        turns: Turns = (),
     ) -> Tensor:
         """What the conditions, and the other stream, add: tokens (B, T, D) -> (B, T, D); voice_present (B, 1, 1)."""
         queries = self.norm_q(self.q(tokens))
         attended = attention(queries, keys.text_keys, keys.text_values, self.heads)
         if keys.reference_keys is not None:
-            voice = attention(queries, keys.reference_keys, keys.reference_values, self.heads)
+            voice = self._hear_voices(queries, keys, attention, turns)
             attended = torch.addcmul(attended, voice, voice_present.to(voice.dtype))
         if other is not None:
             rotated = _rotate(queries, self.heads, other.own_rope)
             attended = attended + attention(rotated, other.seen.keys, other.seen.values, self.heads)
         return self.o(attended)
+
+    def _hear_voices(self, queries: Tensor, keys: CrossKeys, attention: AttentionFunction, turns: Turns) -> Tensor:
+        """Attention to the voice references, (B, T, D): in every turn to that of its own voice alone."""
+        if not turns:
+            return attention(queries, keys.reference_keys, keys.reference_values, self.heads)
+        voices = [part.split(self.reference_tokens, dim=1) for part in (keys.reference_keys, keys.reference_values)]
+        parts = queries.split([tokens for _, tokens in turns], dim=1)
+        heard = [
+            attention(part, *(own[number] for own in voices), self.heads)
+            for part, (number, _) in zip(parts, turns, strict=True)
+        ]
+        return torch.cat(heard, dim=1)
 
     def project_other(self, tokens: Tensor, rope: Rope) -> SeenKeys:
         """What this stream sees of the other in `cross` fusion.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from ..config import UniTalkingConfig
-from ..types import Conditions, CrossKeys, Rope, SeenKeys
+from ..types import Conditions, CrossKeys, Rope, SeenKeys, Turns
 from .attention import (
     AttentionFunction,
     CrossAttention,
@@ -30,6 +30,7 @@ class StreamState(NamedTuple):
         lengths: tokens of each run.
         rope: rotation of every token.
         conditions: text and voice.
+        turns: which voice each token hears.
     """
 
     tokens: Tensor
@@ -37,6 +38,7 @@ class StreamState(NamedTuple):
     lengths: tuple[int, ...]
     rope: Rope
     conditions: Conditions
+    turns: Turns = ()
 
 
 class StreamBlock(nn.Module):
@@ -80,7 +82,8 @@ class StreamBlock(nn.Module):
         other: OtherStream | None,
     ) -> Tensor:
         """Cross-attention and FFN of a stream after its self-attention; (B, T, D)."""
-        crossed = self.cross_attn(self.norm3(state.tokens), keys, state.conditions.voice_present, attention, other)
+        present = state.conditions.voice_present
+        crossed = self.cross_attn(self.norm3(state.tokens), keys, present, attention, other, state.turns)
         tokens = state.tokens + crossed
         hidden = modulate(self.norm2(tokens), modulation.shift, modulation.scale, state.lengths)
         return add_gated(tokens, self.ffn(hidden), modulation.gate, state.lengths)

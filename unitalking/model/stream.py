@@ -151,7 +151,8 @@ class Stream(nn.Module):
             tokens = tokens + inputs.extra_positions
         level = self.time_embedding(timestep_sinusoid(inputs.noise.timestep, self.freq_dim).to(tokens.dtype))
         vectors = self.time_projection(level).unflatten(-1, (6, -1))
-        return StreamState(tokens, vectors, inputs.noise.lengths, inputs.rope, inputs.conditions), level
+        state = StreamState(tokens, vectors, inputs.noise.lengths, inputs.rope, inputs.conditions, inputs.turns)
+        return state, level
 
     def finish(self, state: StreamState, level: Tensor, latent: Tensor) -> Tensor:
         """Tokens -> velocity of the shape of `latent` (with the head's channels)."""
@@ -186,7 +187,7 @@ class Stream(nn.Module):
 
         Args:
             context: (B, rows, text_dim).
-            reference: projected reference (B, reference_tokens, D), or None.
+            reference: projected references (B, V * reference_tokens, D), or None.
             voice_present: (B,), 1 or 0; needed with `reference`.
         """
         text, repeats = self.embed_text(context)

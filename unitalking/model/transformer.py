@@ -161,12 +161,16 @@ class UniTalking(nn.Module):
 
         Args:
             video_context, audio_context: encoded text of each stream, (B, rows, text_dim); None: stream is absent.
-            reference: voice reference, normalised audio latents (B, C, reference_tokens), or None for nobody.
+            reference: V voice references one behind the other, normalised audio latents (B, C, V * reference_tokens),
+                or None for nobody. Of several voices each token hears the one whose turn it is (`StreamInput.turns`).
             voice_present: (B,), 1 where the sample has a voice, else 0; all 1 if None.
             keep_keys: compute every block's keys and values now (faster, more memory).
         """
+        if not self.config.reference_tokens:
+            reference = None
         if reference is not None:
-            reference = self.audio.embed(reference)
+            clips = reference.split(self.config.reference_tokens, dim=2)
+            reference = torch.cat([self.audio.embed(clip) for clip in clips], dim=1)
             if voice_present is None:
                 voice_present = reference.new_ones(reference.shape[0])
         contexts = ((self.video, video_context), (self.audio, audio_context))

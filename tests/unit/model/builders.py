@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unitalking.config import UniTalkingConfig
 from unitalking.model.transformer import UniTalking
-from unitalking.types import Conditions, NoiseLevels, StreamInput
+from unitalking.types import Conditions, NoiseLevels, StreamInput, Turns
 
 # A head of 22 splits 10 / 6 / 6 over time, height and width: uneven, and more than one frequency on each axis.
 SIZES = {
@@ -71,6 +71,7 @@ class Given:
         video_timestep, audio_timestep: 1000 * sigma, (B, F) per latent frame and (B, L) per audio latent.
         reference: (B, C, reference_tokens) or None.
         voice_present: (B,) or None.
+        turns: which of several voices each token of the sound hears.
     """
 
     video: Tensor
@@ -81,6 +82,7 @@ class Given:
     audio_timestep: Tensor | None
     reference: Tensor | None = None
     voice_present: Tensor | None = None
+    turns: Turns = ()
 
     def but(self, **changes: Any) -> Given:
         """The same with some fields changed."""
@@ -140,7 +142,7 @@ def _video_input(model: UniTalking, inputs: Given, conditions: Conditions) -> St
 def _audio_input(model: UniTalking, inputs: Given, conditions: Conditions) -> StreamInput:
     noise = NoiseLevels.from_tokens(inputs.audio_timestep)
     rope, extra = model.audio_layout(inputs.audio)
-    return StreamInput(inputs.audio, noise, rope, conditions, extra)
+    return StreamInput(inputs.audio, noise, rope, conditions, extra, inputs.turns)
 
 
 def run(model: UniTalking, inputs: Given, *, keep_keys: bool = True, **options: Any) -> tuple[Tensor, Tensor]:

@@ -116,3 +116,24 @@ def test_text_and_voice_are_summed_before_one_output_projection() -> None:
 
     result = cross(normal(2, 4, 44, seed=2), keys, torch.ones(2, 1, 1, dtype=torch.float64), recording)
     torch.testing.assert_close(result, cross.o(parts[0] + parts[1]))
+
+
+def test_every_turn_hears_its_own_voice_alone() -> None:
+    model, inputs = tiny_model(tiny_config(num_layers=1)), given(voice=True)
+    other = normal(*inputs.reference.shape, seed=5)
+    inputs = inputs.but(video_timestep=None)  # nothing mixes the turns after the one block's own attention
+    first, second = run(model, inputs)[1], run(model, inputs.but(reference=other))[1]
+    both = inputs.but(reference=torch.cat([inputs.reference, other], dim=2), turns=((0, 4), (1, 5), (0, 2)))
+    spoken = run(model, both)[1]
+    torch.testing.assert_close(spoken[..., :4], first[..., :4], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(spoken[..., 4:9], second[..., 4:9], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(spoken[..., 9:], first[..., 9:], rtol=1e-12, atol=1e-12)
+    assert rel_l2(spoken[..., 4:9], first[..., 4:9]) > 1e-3
+
+
+@pytest.mark.parametrize("audio_stem", ["linear", "conv"])
+def test_turns_of_one_voice_are_that_voice(audio_stem: str) -> None:
+    model, inputs = tiny_model(tiny_config(audio_stem=audio_stem)), given(voice=True)
+    twice = inputs.but(reference=inputs.reference.repeat(1, 1, 2), turns=((0, 5), (1, 6)))
+    for stream, expected in zip(run(model, twice), run(model, inputs), strict=True):
+        torch.testing.assert_close(stream, expected, rtol=1e-12, atol=1e-12)
