@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor
+
+from unitalking.config import UniTalkingConfig
 
 
 def rel_l2(actual: Tensor, expected: Tensor) -> float:
@@ -37,6 +39,14 @@ class GoldenFile:
         if key not in self.metadata:
             raise KeyError(f"{self.path.name} has no metadata {key!r}; it has {', '.join(sorted(self.metadata))}.")
         return json.loads(self.metadata[key])
+
+    def config(self) -> UniTalkingConfig:
+        """The config of the network that the file was made with."""
+        known = {field.name for field in fields(UniTalkingConfig)}
+        stored = self.json("config")
+        sizes = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+        more = {"audio_channels": stored["C_a"]} if "C_a" in stored else {}
+        return UniTalkingConfig(**{key: value for key, value in sizes.items() if key in known}, **more)
 
     def keys(self, prefix: str = "") -> list[str]:
         """Full names of the tensors that start with `prefix`, sorted."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from fractions import Fraction
 
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from unitalking import flow, guidance, timeline
 from unitalking.checkpoint.keys import to_module_keys
-from unitalking.config import UniTalkingConfig
 from unitalking.latents import WAN22_MEAN, WAN22_STD
 from unitalking.model.attention import torch_attention
 from unitalking.model.transformer import UniTalking
@@ -20,13 +18,7 @@ from unitalking.types import NoiseLevels, StreamInput
 
 pytestmark = pytest.mark.golden
 
-NAMES = {field.name for field in dataclasses.fields(UniTalkingConfig)}
 PRECISIONS = {torch.float32: 1e-5, torch.float64: 1e-7}
-
-
-def config_of(mapping: dict, **more: object) -> UniTalkingConfig:
-    known = {key: tuple(value) if isinstance(value, list) else value for key, value in mapping.items() if key in NAMES}
-    return UniTalkingConfig(**known, **more)
 
 
 class Recorder:
@@ -50,7 +42,7 @@ class Recorder:
 
 
 def run_wan(file: object, timestep: Tensor, tokens_per_entry: int, dtype: torch.dtype) -> dict[str, Tensor]:
-    model = UniTalking(config_of(file.json("config")), dtype=dtype)
+    model = UniTalking(file.config(), dtype=dtype)
     model.video.load_state_dict(to_module_keys(file.weights(dtype)), strict=True)
     latent = file.tensor("in.x", dtype)[None]
     rope, extra = model.video_layout(latent)
@@ -140,12 +132,11 @@ def run_joint(file: object, model: UniTalking, name: str, case: dict, dtype: tor
 @pytest.mark.parametrize("name", ["unitalking_joint_a", "unitalking_joint_a_b2", "unitalking_joint_b"])
 def test_golden_joint(golden: object, name: str) -> None:
     file = golden.open(name)
-    raw = file.json("config")
     cases = file.json("cases")
     expected = {key.split(".")[1] for key in file.keys("out.")}
     assert set(cases) == expected, f"{name}: cases {sorted(cases)} do not match outputs {sorted(expected)}"
     for dtype, limit in PRECISIONS.items():
-        model = UniTalking(config_of(raw, audio_channels=raw["C_a"]), dtype=dtype)
+        model = UniTalking(file.config(), dtype=dtype)
         model.load_state_dict(to_module_keys(file.weights(dtype)), strict=True)
         for case_name, case in cases.items():
             run = functools.partial(run_joint, file, model, case_name, case, dtype)
