@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from unitalking.evaluation.judges import load_judges
 
     try:
-        write_gallery(chosen.judged, chosen.docs, load_judges(ROOT / "tests" / "judges"), chosen.count, chosen.seed)
+        write_gallery(chosen.judged, chosen.docs, load_judges(ROOT / "assets" / "judges"), chosen.count, chosen.seed)
     except (GalleryError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("Interrupted; run it again to go on.", file=sys.stderr)
         return 130
     torch.set_num_threads(1)
-    tables = all_tables(real, jobs, load_judges(ROOT / "tests" / "judges"), load_codec(chosen.model or SHIPPED))
+    tables = all_tables(real, jobs, load_judges(ROOT / "assets" / "judges"), load_codec(chosen.model or SHIPPED))
     write_tables(chosen.out, tables, head)
     print((chosen.out / "table.md").read_text(encoding="utf-8"))
     return 0

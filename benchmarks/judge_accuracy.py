@@ -46,7 +46,7 @@ def tables(count: int, codec_file: Path | None, seed: int) -> Any:
     from unitalking.evaluation.vocoders import compare_vocoders
     from unitalking.synthetic.clips import SyntheticClips, SyntheticConfig
 
-    judges = load_judges(ROOT / "tests" / "judges")
+    judges = load_judges(ROOT / "assets" / "judges")
     words = None
     for vocabulary in ("common", "open", "unseen"):
         config = SyntheticConfig(clips=3 * count, seed=seed + 1, split="held_out", vocabulary=vocabulary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .check import CheckClip, KeepBest
 from .conditioning import EncodeVoiceReference, TextPrompt
 from .continuation import Continue, Join
 from .decode import Decode
@@ -42,6 +43,8 @@ NODES: list[type[io.ComfyNode]] = [
     Decode,
     Join,
     LongTalk,
+    CheckClip,
+    KeepBest,
     SaveMP4,
 ]
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = ROOT / "workflows"
 COLUMN, GAP, TITLE = 380, 40, 40
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
-COLOURS = ("#3f789e", "#8A8", "#b58b2a", "#a1309b", "#444")
+COLOURS = ("#3f789e", "#8A8", "#b58b2a", "#a1309b", "#444", "#3f789e")
 
 
 @dataclass
@@ -39,8 +39,9 @@ class Step:
 
 # Words and captions as the pack's own model was trained on; full-size models take them as well.
 SPEECH = "Hello, I am a portrait, and I can talk."
+CHOSEN_VOICE = "clara_calm"
 SCENE = "A young woman with long wavy red hair and round glasses, wearing a green hoodie in front of a light blue wall."
-COLUMN_TITLES = ("1  Model", "2  Words and voice", "3  Face and length", "4  Generate", "5  Result")
+COLUMN_TITLES = ("1  Model", "2  Words and voice", "3  Face and length", "4  Generate", "5  Result", "6  Choice")
 
 
 # Public files: (folder of ComfyUI's models, where it is published). The last part of the address is the file's name.
@@ -161,6 +162,23 @@ def speech_only(title: str, note: str) -> list[Step]:
     return steps
 
 
+def best_of_four(title: str, note: str, speech: str) -> list[Step]:
+    """Four clips at once, judged, of which the best is saved."""
+    steps = talking_portrait(title, note, portrait=True, voice=True)
+    by_name = {step.name: step for step in steps}
+    by_name["prompt"].widgets["speech"] = speech
+    by_name["voice"].widgets["sample_voice"] = CHOSEN_VOICE
+    by_name["latent"].widgets["batch_size"] = 4
+    asked = {"speech": speech, "sample_voice": CHOSEN_VOICE}
+    clips = {"images": ("decode", 0), "audio": ("decode", 1)}
+    check = Step("check", "UniTalkingCheckClip", 5, 520, asked, {**clips, "fps": ("decode", 3)})
+    best = Step("best", "UniTalkingKeepBest", 5, 160, {}, {**clips, "score": ("check", 1)})
+    steps[-1:] = [check, best, steps[-1]]
+    by_name["save"].wires |= {"images": ("best", 0), "audio": ("best", 1)}
+    by_name["save"].column = 5
+    return steps
+
+
 def long_talk(title: str, note: str, speech: str) -> list[Step]:
     """A speech of several clips in one node."""
     parts = {name: ("model", slot) for slot, name in enumerate(("model", "clip", "vae", "audio_vae"))}
@@ -239,6 +257,15 @@ GRAPHS = {
         "nobody in the garden. The light in the window was yellow. Then my brother opened the door. He said that "
         "dinner was ready.",
     ),
+    "best_of_four": best_of_four(
+        "The best of four",
+        "**batch_size** of Empty AV Latent is 4: four clips of the same words, each from noise of its own. **Check "
+        "Clip** hears the words, compares lips and sound and the voice, **Keep Best** passes on the best of them.\n\n"
+        "Write the same words into **speech** of Text Prompt and of Check Clip, and choose the same voice in both.\n\n"
+        "The pack's judges know its own model's faces, voices and 1,000 English words; for other models set **judges** "
+        "to *public*.",
+        "Good morning, my friend. The river is very long.",
+    ),
     "ovi_talking_video": public_model(
         "Talking video with Ovi",
         "Ovi's released weights in the same nodes: a 5 s clip with speech and sound.\n\n"
@@ -315,8 +342,8 @@ def _node(step: Step, number: int, object_info: dict[str, Any]) -> dict[str, Any
     if step.type == "MarkdownNote":
         return {**node, "title": "Read me", "color": "#432", "bgcolor": "#653"}
     info = object_info[step.type]
-    for name, (kind, _) in input_specs(info["input"]):
-        if kind not in WIDGETS:
+    for name, (kind, options) in input_specs(info["input"]):
+        if not _is_widget(kind, options):
             entry = {"name": name, "type": kind, "link": None}
             node["inputs"].append(entry if name in info["input"].get("required", {}) else {**entry, "shape": 7})
     node["outputs"] = [
@@ -331,12 +358,16 @@ def _node(step: Step, number: int, object_info: dict[str, Any]) -> dict[str, Any
     return node
 
 
+def _is_widget(kind: str, options: dict[str, Any]) -> bool:
+    return kind in WIDGETS and not options.get("forceInput")
+
+
 def _widgets(step: Step, info: dict[str, Any]) -> list[Any]:
     """Values in the order of the schema, a seed followed by what happens to it after a run."""
     values: list[Any] = []
     unknown = set(step.widgets)
     for name, (kind, options) in input_specs(info["input"]):
-        if kind not in WIDGETS:
+        if not _is_widget(kind, options):
             continue
         unknown.discard(name)
         first = options.get("options", [""])[0]

@@ -24,6 +24,8 @@ HOST = {
 NETWORK = {"urllib", "http", "socket", "ssl", "ftplib", "requests", "aiohttp", "httpx", "huggingface_hub"}
 # Data making, training and judging: rooms that need more than inference does, and that nothing else may need.
 WORKSHOP = tuple(f"unitalking.{name}" for name in ("synthetic", "training", "evaluation", "evaluate"))
+# The node that judges clips.
+CHECK = "nodes.check"
 # ComfyUI's own encoders for making data sets, imported when a person names a folder of it; `comfy` and nothing else.
 HOST_ENCODERS = "unitalking.training.prepare.host_encoders"
 # The command that fetches files, run by a person; nothing else of the pack may know it.
@@ -111,11 +113,13 @@ def network_knows_no_task(name: str, source: str) -> list[str]:
 
 
 def nobody_imports_upwards(name: str, source: str) -> list[str]:
-    """unitalking/ never imports nodes/; only the workshop imports the workshop; data making none of the others."""
+    """unitalking/ never imports nodes/; only the workshop imports the workshop, and Check Clip what judges; data
+    making none of the others."""
     found = [target for target, _ in imports(name, source)]
     above = [target for target in found if within(name, "unitalking") and within(target, "nodes")]
     closed = WORKSHOP if not within(name, *WORKSHOP) else ()
     closed = WORKSHOP[1:] if within(name, "unitalking.synthetic") else closed
+    closed = [room for room in closed if room != "unitalking.evaluation"] if name == CHECK else closed
     return above + [target for target in found if within(target, *closed)]
 
 

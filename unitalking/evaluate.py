@@ -22,7 +22,7 @@ from .evaluation.judges import JudgeError, load_judges
 from .evaluation.measure import evaluate
 from .evaluation.table import Table
 
-JUDGES = Path(__file__).resolve().parent.parent / "tests" / "judges"
+JUDGES = Path(__file__).resolve().parent.parent / "assets" / "judges"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

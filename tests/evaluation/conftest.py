@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-JUDGES = Path(__file__).resolve().parent.parent / "judges"
+JUDGES = Path(__file__).resolve().parents[2] / "assets" / "judges"
 CLIPS = 10
 
 

@@ -18,7 +18,7 @@ from unitalking.evaluation.measure import evaluate, judge_clip, shuffled, spoken
 from unitalking.evaluation.sound import SAMPLE_RATE
 from unitalking.evaluation.table import Table
 
-FOLDER = Path(__file__).resolve().parent.parent / "judges"
+FOLDER = Path(__file__).resolve().parents[2] / "assets" / "judges"
 LARGEST_MB = 10
 FRAME_S = 1 / 24
 
@@ -199,7 +199,7 @@ def test_judges_keep_their_verdict_after_a_clip_was_saved(judges: Judges, real: 
 
 
 def test_a_missing_judge_is_named_with_where_judges_come_from(tmp_path: Path) -> None:
-    with pytest.raises(JudgeError, match=r"phonemes\.safetensors: no judge there; they lie in tests/judges"):
+    with pytest.raises(JudgeError, match=r"phonemes\.safetensors: no judge there; they lie in assets/judges"):
         load_judges(tmp_path)
 
 

@@ -55,7 +55,7 @@ def judges() -> Iterator[Judges]:
     """The judges that the repository carries, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield load_judges(ROOT / "tests" / "judges")
+    yield load_judges(ROOT / "assets" / "judges")
     torch.set_num_threads(threads)
 
 

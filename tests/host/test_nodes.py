@@ -43,6 +43,8 @@ NODES = {
     "UniTalkingDecode": "Decode AV",
     "UniTalkingJoin": "Join AV",
     "UniTalkingLongTalk": "Long Talk",
+    "UniTalkingCheckClip": "Check Clip",
+    "UniTalkingKeepBest": "Keep Best",
     "UniTalkingSaveMP4": "Save MP4",
 }
 OURS_BY_DEFAULT = (

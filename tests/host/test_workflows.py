@@ -31,6 +31,7 @@ DRIVEN = {
     "photo_speaks_my_recording": {"UniTalkingDrivingAudio": True, "UniTalkingPortrait": True},
 }
 SPEECH_ALONE = {"speech_only": {"UniTalkingEncodeVoiceReference": True, "UniTalkingSaveMP4": False, "SaveAudio": True}}
+CHOSEN = {"best_of_four": {"UniTalkingCheckClip": True, "UniTalkingKeepBest": True}}
 LONG = {"long_talk": {"UniTalkingLongTalk": True, "UniTalkingJointSampler": False}}
 # Of public weights; test_public_workflows.py runs them.
 FILES = (
@@ -38,6 +39,7 @@ FILES = (
     | DRIVEN
     | SPEECH_ALONE
     | LONG
+    | CHOSEN
     | dict.fromkeys(("ovi_talking_video", "wan_video_only"), OWN_MODEL["talking_portrait_text"])
 )
 TITLE_HEIGHT = 30  # the editor draws a node's title above its position
@@ -51,7 +53,7 @@ def load(name: str) -> dict[str, Any]:
 Finished = tuple[dict[str, Any], dict[str, Any], "Result", Media]
 
 
-@pytest.fixture(scope="module", params=OWN_MODEL | DRIVEN | LONG)
+@pytest.fixture(scope="module", params=OWN_MODEL | DRIVEN | LONG | CHOSEN)
 def finished(request: pytest.FixtureRequest, host: ComfyUI) -> Finished:
     """A workflow, its prompt, what running it gave, and the file."""
     assert [path for path in (host.base_directory / "input").rglob("*") if path.is_file()] == []

@@ -420,4 +420,27 @@ MISTAKES = [
         "tests": ["tests/host/test_given_picture.py::test_the_estimate_counts_what_the_full_model_computes"],
         "host": True,
     },
+    {
+        "name": "sync_checked_against_no_picture",
+        "file": "nodes/check.py",
+        "old": "frames=None if images is None else",
+        "new": "frames=None if True else",
+        "tests": ["tests/host/test_check.py::test_a_good_clip_passes"],
+        "host": True,
+    },
+    {
+        "name": "best_is_the_last",
+        "file": "unitalking/evaluation/verdict.py",
+        "old": "return judged.index(max(judged))",
+        "new": "return len(judged) - 1",
+        "tests": ["tests/unit/test_verdict.py::test_the_best_is_the_highest_score_that_was_judged"],
+    },
+    {
+        "name": "voice_compared_with_the_built_in_one_only",
+        "file": "nodes/check.py",
+        "old": "if voice is None and sample_voice != NO_SAMPLE:",
+        "new": "if sample_voice != NO_SAMPLE:",
+        "tests": ["tests/host/test_check.py::test_the_voice_is_compared"],
+        "host": True,
+    },
 ]

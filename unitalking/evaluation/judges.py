@@ -187,7 +187,7 @@ def read_judge(path: Path, kind: type[nn.Module], config: type) -> tuple[Any, di
             network.load_state_dict({name: opened.get_tensor(name).float() for name in opened.keys()})
     except FileNotFoundError as error:
         raise JudgeError(
-            f"{path}: no judge there; they lie in tests/judges of the repository, or are made by "
+            f"{path}: no judge there; they lie in assets/judges of the pack, or are made by "
             "`python -m unitalking.evaluation.train_judges FOLDER`."
         ) from error
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:

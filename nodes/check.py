@@ -1,0 +1,245 @@
+"""Check Clip and Keep Best: is a clip any good, and which of several is the best."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..unitalking.evaluation.clips import JudgedClip
+from ..unitalking.evaluation.full_size.report import FullSizeJudges
+from ..unitalking.evaluation.judges import Judges, load_judges
+from ..unitalking.evaluation.measure import judge_clip, spoken_words
+from ..unitalking.evaluation.sound import SAMPLE_RATE
+from ..unitalking.evaluation.verdict import Limits, Verdict, best_of, verdict
+from ..unitalking.voice import resample
+from .assets import NO_SAMPLE, load_voice, voice_choices
+from .checks import check_finite
+from .constants import CATEGORY
+from .files import PACK
+from .messages import as_html, say
+
+PACK_JUDGES = PACK / "assets" / "judges"
+PUBLIC_FOLDER = "unitalking_judges"
+OWN, PUBLIC = "pack", "public"
+
+
+class CheckClip(io.ComfyNode):
+    """What judges hear and see of a clip."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        limits = Limits()
+        share = {"min": 0.0, "max": 1.0, "step": 0.01, "advanced": True}
+        return io.Schema(
+            node_id="UniTalkingCheckClip",
+            display_name="Check Clip",
+            category=CATEGORY,
+            description="Hears the words, compares lips and sound, and the voice with its reference, so that a graph "
+            "can try other seeds and keep the best.",
+            search_aliases=["quality", "judge", "score", "lip sync check", "word error", "best of"],
+            inputs=[
+                io.Audio.Input("audio", tooltip="The clip's sound, from Decode AV."),
+                io.Image.Input("images", optional=True, tooltip="Its pictures. Without them lips are not judged."),
+                io.Float.Input("fps", default=24.0, min=1.0, max=240.0, step=0.001, tooltip="Wire fps of Decode AV."),
+                io.String.Input(
+                    "speech",
+                    multiline=True,
+                    default="",
+                    tooltip="What should be said, as in Text Prompt. Empty: words are not judged.",
+                ),
+                io.Audio.Input("voice", optional=True, tooltip="A clip of the voice that was asked for."),
+                io.Combo.Input(
+                    "sample_voice",
+                    options=voice_choices(),
+                    default=NO_SAMPLE,
+                    tooltip="The built-in voice that was asked for, where no voice is wired.",
+                ),
+                io.Combo.Input(
+                    "judges",
+                    options=[OWN, PUBLIC],
+                    default=OWN,
+                    tooltip="pack: small judges of drawn faces, synthetic voices and 1,000 English words, for the "
+                    f"pack's own model. public: SyncNet, Whisper and WavLM from models/{PUBLIC_FOLDER}, for all else.",
+                ),
+                io.Float.Input(
+                    "largest_word_error", default=limits.word_error, tooltip="Share of words, for passed.", **share
+                ),
+                io.Float.Input(
+                    "least_sync",
+                    default=limits.sync,
+                    tooltip="Correlation of mouth and sound, or a tenth of Sync-C, for passed.",
+                    **share,
+                ),
+                io.Float.Input(
+                    "least_speaker", default=limits.speaker, tooltip="Cosine with the voice, for passed.", **share
+                ),
+            ],
+            outputs=[
+                io.Boolean.Output(display_name="passed"),
+                io.Float.Output(display_name="score"),
+                io.Float.Output(display_name="word_error"),
+                io.Float.Output(display_name="sync"),
+                io.Float.Output(display_name="lag_s"),
+                io.Float.Output(display_name="speaker"),
+                io.Float.Output(display_name="loudness"),
+                io.String.Output(display_name="report"),
+            ],
+            hidden=[io.Hidden.unique_id],
+            has_intermediate_output=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        audio: dict[str, Any],
+        fps: float,
+        speech: str,
+        sample_voice: str,
+        judges: str,
+        largest_word_error: float,
+        least_sync: float,
+        least_speaker: float,
+        images: Tensor | None = None,
+        voice: dict[str, Any] | None = None,
+    ) -> io.NodeOutput:
+        """Judges one clip."""
+        if audio is None:
+            raise ValueError("Check Clip: the clip has no sound: wire audio of Decode AV.")
+        check_finite(audio["waveform"], "the clip's sound")
+        if voice is None and sample_voice != NO_SAMPLE:
+            voice = load_voice(sample_voice)
+        clip = JudgedClip(
+            "clip",
+            heard_by_judges(audio),
+            frames=None if images is None else (images[..., :3] * 255).round().clamp(0, 255).byte().cpu(),
+            fps=fps,
+            speech=speech.strip(),
+            reference=None if voice is None else heard_by_judges(voice),
+        )
+        found = verdict(_public(clip) if judges == PUBLIC else judge_clip(clip, pack_judges()))
+        limits = Limits(largest_word_error, least_sync, least_speaker)
+        failures = found.failures(limits)
+        report = "\n".join([*_lines(found), *_not_judged(found, clip, judges), *failures])
+        say(cls, report)
+        numbers = (found.score, found.word_error, found.sync, found.lag_s, found.speaker, found.loudness)
+        return io.NodeOutput(not failures, *numbers, report, ui=ui.PreviewText(as_html(report)))
+
+
+class KeepBest(io.ComfyNode):
+    """Several clips -> the one with the highest score."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Sockets and widgets."""
+        return io.Schema(
+            node_id="UniTalkingKeepBest",
+            display_name="Keep Best",
+            category=CATEGORY,
+            description="Of several clips, such as a batch from Empty AV Latent, passes on the one that Check Clip "
+            "liked best.",
+            search_aliases=["best of n", "pick", "select", "retry seeds"],
+            inputs=[
+                io.Image.Input("images", tooltip="Pictures of every clip, from Decode AV."),
+                io.Audio.Input("audio", tooltip="Sound of every clip, from Decode AV."),
+                io.Float.Input(
+                    "score",
+                    default=0.0,
+                    min=-1e9,
+                    max=1e9,
+                    force_input=True,
+                    tooltip="How good every clip is: score of Check Clip, or any number; the highest is kept.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images"),
+                io.Audio.Output(display_name="audio"),
+                io.Float.Output(display_name="score"),
+                io.Int.Output(display_name="number"),
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_input_list=True,
+        )
+
+    @classmethod
+    def execute(cls, images: list[Tensor], audio: list[dict[str, Any]], score: list[float]) -> io.NodeOutput:
+        """Picks."""
+        counts = {"images": len(images), "audio": len(audio), "score": len(score)}
+        if len(set(counts.values())) != 1:
+            found = ", ".join(f"{count} {name}" for name, count in counts.items())
+            raise ValueError(f"Keep Best: got {found}, expected as many of each: wire all three from the same clips.")
+        best = best_of(score)
+        shown = ", ".join("not judged" if math.isnan(each) else f"{each:.2f}" for each in score)
+        say(cls, f"clip {best + 1} of {len(score)} is kept; scores {shown}")
+        return io.NodeOutput(images[best], audio[best], score[best], best + 1)
+
+
+@functools.lru_cache(maxsize=1)
+def pack_judges() -> Judges:
+    """The pack's own judges, on the CPU."""
+    return load_judges(PACK_JUDGES)
+
+
+def public_folder() -> Path:
+    """Where the public judges are looked for."""
+    return Path(folder_paths.models_dir) / PUBLIC_FOLDER
+
+
+@functools.lru_cache(maxsize=1)
+def _public_judges(folder: Path) -> FullSizeJudges:
+    return FullSizeJudges(folder)
+
+
+def heard_by_judges(audio: dict[str, Any]) -> Tensor:
+    """AUDIO as judges take it: the first clip, (S,) at their rate, mono."""
+    return resample(audio["waveform"][:1].float().mean(1).cpu(), audio["sample_rate"], SAMPLE_RATE)[0]
+
+
+def _public(clip: JudgedClip) -> Any:
+    """The public judges' scores; the pack's own give the loudness alone.
+
+    Raises:
+        ValueError: none of them is there.
+    """
+    judges = _public_judges(public_folder())
+    if len(judges.missing) == 3:
+        raise ValueError("Check Clip: no public judge is there.\n" + "\n".join(judges.missing))
+    bare = replace(clip, speech="", frames=None, reference=None)
+    found = judges.judge(clip.sound, clip.speech, clip.frames, clip.fps, clip.reference)
+    sync = found.sync.confidence if found.sync else None
+    return replace(judge_clip(bare, pack_judges()), sync_c=sync, whisper=found.words, wavlm=found.speaker)
+
+
+def _lines(found: Verdict) -> list[str]:
+    shown = [
+        (f"score {found.score:.2f}", found.score),
+        (f"{found.word_error:.0%} of the words wrong; heard: {found.heard}", found.word_error),
+        (f"lip sync {found.sync:.2f}", found.sync),
+        (f"lips {found.lag_s:+.2f} s after the sound", found.lag_s),
+        (f"voice {found.speaker:.2f} alike", found.speaker),
+        (f"{found.loudness:.1f} LUFS", found.loudness),
+    ]
+    return [line for line, value in shown if not math.isnan(value)]
+
+
+def _not_judged(found: Verdict, clip: JudgedClip, judges: str) -> list[str]:
+    """Why something that was asked for is not judged."""
+    lines = []
+    if judges == PUBLIC:
+        return list(_public_judges(public_folder()).missing)
+    if clip.speech and math.isnan(found.word_error):
+        known = pack_judges().phonemes.lexicon
+        unknown = sorted({word for word in spoken_words(clip.speech) if word not in known})
+        lines.append(f"words are not judged: the pack's judge does not know {', '.join(unknown) or 'any of them'}")
+    if clip.frames is not None and math.isnan(found.sync):
+        lines.append("lips are not judged: the clip is too short")
+    if math.isnan(found.loudness):
+        lines.append("the clip is silent, or shorter than 0.4 s")
+    return lines
