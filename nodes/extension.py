@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .attention_view import AttentionView
 from .check import CheckClip, KeepBest
 from .conditioning import EncodeVoiceReference, TextPrompt
 from .continuation import Continue, Join
@@ -45,6 +46,7 @@ NODES: list[type[io.ComfyNode]] = [
     LongTalk,
     CheckClip,
     KeepBest,
+    AttentionView,
     SaveMP4,
 ]
 

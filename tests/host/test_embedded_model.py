@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lab import Lab, differ, equal
+from PIL import Image
 
 from unitalking.evaluation.clips import JudgedClip, read_clip
 from unitalking.evaluation.codec_anchor import load_codec, mel_distance
@@ -32,6 +34,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 from embedded_cases import CASES, SAMPLER, Case  # noqa: E402 (needs the path)
 from embedded_making import Job, Maker, open_server  # noqa: E402
 from embedded_real import write_real_clips  # noqa: E402
+from workflow import to_prompt  # noqa: E402
 
 MODEL = ROOT / "models" / "unitalking_embedded.safetensors"
 CLIPS, MASKED, LONGEST_S, DATA_SEED, SEED = 6, 3, 2.5, 500, 7
@@ -114,6 +117,28 @@ def test_the_voice_is_that_of_its_reference(clips: list[JudgedClip], table: Tabl
     others = [replace(clip, reference=clips[place - 1].reference) for place, clip in enumerate(clips)]
     to_another = evaluate(others, judges).figure("generated", "speaker cosine").value
     assert to_another <= table.figure("generated", "speaker cosine").value - COSINE_LOST_TO_ANOTHER_VOICE
+
+
+def test_the_sound_looks_at_the_mouth(maker: Maker) -> None:
+    """More than at any other region of the mouth's size, in a clip of the shipped workflow."""
+    workflow = json.loads((ROOT / "workflows" / "talking_portrait_image.json").read_text(encoding="utf-8"))
+    prompt = to_prompt(workflow, maker.object_info)
+    of = {node["class_type"].removeprefix("UniTalking"): key for key, node in prompt.items()}
+    wires = {"model": [of["ModelLoader"], 0], "positive": [of["TextPrompt"], 0], "latent": [of["JointSampler"], 0]}
+    watched = {**wires, "images": [of["Decode"], 0], "sigma": 0.8, "first_block": 0, "last_block": 999, "seed": 0}
+    prompt["view"] = {"class_type": "UniTalkingAttentionView", "inputs": watched}
+    prompt["grey"] = {"class_type": "MaskToImage", "inputs": {"mask": ["view", 1]}}
+    prompt["saved"] = {"class_type": "SaveImage", "inputs": {"images": ["grey", 0], "filename_prefix": "heat"}}
+    result = maker.server.queue(prompt, timeout_s=120)
+    files = [maker.server.output_path(item) for item in result.outputs["saved"]["images"]]
+    heat = torch.stack([torch.from_numpy(np.array(Image.open(file).convert("L"))).float() for file in files]).mean(0)
+    assert heat.shape == (4, 4)
+    # The mouth's judge looks at 0.30 to 0.70 of the width and 0.55 to 0.82 of the height: two of the sixteen tokens.
+    regions = {(row, column): float(heat[row, column : column + 2].mean()) for row in range(4) for column in range(3)}
+    mouth = regions.pop((2, 1))
+    beside = {place: value for place, value in regions.items() if place not in ((2, 0), (2, 2))}
+    assert mouth > 1.3 * max(beside.values()), regions
+    assert mouth > max(regions.values())
 
 
 # The cases of the benchmark

@@ -45,6 +45,7 @@ NODES = {
     "UniTalkingLongTalk": "Long Talk",
     "UniTalkingCheckClip": "Check Clip",
     "UniTalkingKeepBest": "Keep Best",
+    "UniTalkingAttentionView": "Attention View",
     "UniTalkingSaveMP4": "Save MP4",
 }
 OURS_BY_DEFAULT = (
@@ -136,7 +137,7 @@ def test_zero_stands_for_the_models_own_value(infos: dict[str, dict[str, Any]]) 
 
 def test_seeds_reach_two_to_the_64_and_can_change_after_a_run(infos: dict[str, dict[str, Any]]) -> None:
     seeds = {node: options for node, name, _, options in inputs_of(infos) if name == "seed"}
-    assert set(seeds) == {"UniTalkingNoise", "UniTalkingJointSampler", "UniTalkingLongTalk"}
+    assert set(seeds) == {f"UniTalking{name}" for name in ("Noise", "JointSampler", "LongTalk", "AttentionView")}
     for options in seeds.values():
         assert (options["min"], options["max"]) == (0, 2**64 - 1)
         assert options["control_after_generate"] is True
