@@ -1,32 +1,37 @@
-"""A vocoder's waveform with the magnitudes that its mel frames ask for: Griffin and Lim's iteration from its phases.
+"""A vocoder's waveform brought to the mel frames that it was made of: its phases, their magnitudes, band by band.
 
 A small vocoder learns the words long before it learns to keep a low voice's harmonics in step, and loses the voice; its
-phases are good enough to start from. B clips, M mel bands, F frames, K = n_fft / 2 + 1 bins. Source: Griffin and Lim
-(1984) with the momentum of Perraudin et al. (2013), magnitudes by Lee and Seung's multiplicative updates (2001); that a
-vocoder begins it is ours.
+phases are good enough to start from. A few of Griffin and Lim's rounds put them in step; after those, each round makes
+every band as much louder or softer as the waveform's own mel frames are off, which Griffin and Lim never look at. B
+clips, M mel bands, F frames, K = n_fft / 2 + 1 bins. Source: Griffin and Lim (1984), magnitudes by Lee and Seung's
+multiplicative updates (2001); the vocoder's start and the bands are ours.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .mel import MelConfig, mel_basis
+from .mel import MelConfig, MelSpectrogram, mel_basis
 
 INVERSION_STEPS = 60
-MOMENTUM = 0.9
+PHASE_STEPS = 4
+# What a round may change a band by, as log10: bands without sound would grow without end.
+SOFTEST, LOUDEST = -1.0, 0.5
 SMALLEST = 1e-10
 
 
 def refine(waveform: Tensor, mel: Tensor, config: MelConfig, steps: int) -> Tensor:
-    """The waveform whose spectra are as near as `steps` rounds bring them to the magnitudes of the mel frames.
+    """The waveform whose mel frames are as near as `steps` rounds bring them to the given ones.
 
     Args:
         waveform: (B, F * hop), what a vocoder made of the frames.
         mel: (B, M, F), logarithms as the front end `config` makes them.
         config: the front end.
-        steps: rounds; 0 takes the vocoder's phases as they are.
+        steps: rounds of the bands; with 0 the magnitudes of the frames have the vocoder's phases, put in step.
 
     Returns:
         (B, F * hop), in [-1, 1], at least fp32; NaN stays NaN.
@@ -35,16 +40,20 @@ def refine(waveform: Tensor, mel: Tensor, config: MelConfig, steps: int) -> Tens
     window = torch.hann_window(config.n_fft, dtype=waveform.dtype, device=waveform.device)
     frame = {"n_fft": config.n_fft, "hop_length": config.hop, "window": window}
     # Frames centred on multiples of the hop; the front end's are half a hop later, so there is one more at each end.
-    magnitude = functional.pad(mel_magnitudes(mel.to(waveform), config), (1, 1), mode="replicate")
+    mel = mel.to(waveform)
+    magnitude = functional.pad(mel_magnitudes(mel, config), (1, 1), mode="replicate")
     before, samples = config.hop // 2, waveform.shape[1]
     padded = functional.pad(waveform, (before, config.hop - before))
-    rebuilt = previous = torch.stft(padded, **frame, return_complex=True)
-    phase = _phase(rebuilt)
-    for step in range(steps):
-        rebuilt = torch.stft(torch.istft(magnitude * phase, **frame), **frame, return_complex=True)
-        moved = rebuilt - previous * (MOMENTUM / (1 + MOMENTUM)) if step else rebuilt
-        phase, previous = _phase(moved), rebuilt
-    return torch.istft(magnitude * phase, **frame)[:, before:][:, :samples].clamp(-1, 1)
+    spectrum = magnitude * _phase(torch.stft(padded, **frame, return_complex=True))
+    for _ in range(PHASE_STEPS):
+        spectrum = magnitude * _phase(torch.stft(torch.istft(spectrum, **frame), **frame, return_complex=True))
+    front_end, share = MelSpectrogram(config), _shares(config).to(waveform)
+    for _ in range(steps):
+        padded = torch.istft(spectrum, **frame)
+        missing = (mel - front_end(padded[:, before:][:, :samples])) * (1 / math.log(10) if config.log == "ln" else 1)
+        gain = functional.pad(share @ 10 ** missing.clamp(SOFTEST, LOUDEST), (1, 1), mode="replicate")
+        spectrum = gain * torch.stft(padded, **frame, return_complex=True)
+    return torch.istft(spectrum, **frame)[:, before:][:, :samples].clamp(-1, 1)
 
 
 def mel_magnitudes(mel: Tensor, config: MelConfig) -> Tensor:
@@ -56,6 +65,12 @@ def mel_magnitudes(mel: Tensor, config: MelConfig) -> Tensor:
     for _ in range(INVERSION_STEPS):
         magnitude = magnitude * wanted / (square @ magnitude).clamp_min(SMALLEST)
     return magnitude
+
+
+def _shares(config: MelConfig) -> Tensor:
+    """How much of each bin belongs to each band, (K, M); rows sum to 1, or to 0 where no band reaches."""
+    basis = mel_basis(config).T
+    return basis / basis.sum(1, keepdim=True).clamp_min(SMALLEST)
 
 
 def _phase(spectrum: Tensor) -> Tensor:

@@ -35,8 +35,8 @@ from .vocoder import PART_FILE as VOCODER_FILE
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "models" / "unitalking_embedded.safetensors"
-# A vocoder trained for hours loses low voices' harmonics; more rounds than this gave nothing.
-REFINE_STEPS = 60
+# A vocoder trained for hours loses low voices' harmonics; more rounds than this gave little.
+REFINE_STEPS = 24
 CODECS, TEXT_ENCODER = "embedded_codecs", "embedded_text_encoder"
 
 
