@@ -12,9 +12,10 @@ from torch.nn import functional
 from torchaudio.functional import griffinlim
 
 from ..codec.mel import MEL_16K, MelConfig
-from ..codec.refinement import MOMENTUM, mel_magnitudes
+from ..codec.refinement import mel_magnitudes
 
 PHASE_STEPS = 60
+MOMENTUM = 0.9
 
 
 def griffin_lim(mel: Tensor, config: MelConfig = MEL_16K, seed: int = 0) -> Tensor:
