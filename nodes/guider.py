@@ -164,8 +164,8 @@ def interval_inputs() -> list[io.Input]:
         io.Float.Input(
             "guidance_to",
             default=0.0,
-            tooltip="Noise level at which guidance ends. 0.3 saves the second pass of the last steps, whose details "
-            "need little guidance.",
+            tooltip="Noise level at which guidance ends. 0.3 saves the second pass of the last steps; with the pack's "
+            "own model it costs a few words.",
             **shared,
         ),
     ]
