@@ -27,7 +27,7 @@ from ..unitalking.model.transformer import UniTalking
 from ..unitalking.tasks import HeldTokens, factor_runs, held_tokens
 from ..unitalking.types import Conditions, NoiseLevels, StreamInput
 from ..unitalking.voice import fill_reference
-from ..unitalking.voice_turns import speakers_at, turns_of
+from ..unitalking.voice_turns import runs_of, speakers_at
 from .blocks import BlockRunner
 from .constants import AUDIO_CONTEXT_KEY, TURNS_KEY, VOICE_KEY
 from .given_picture import KeptPicture, patches_blocks, place_for, seen_bytes
@@ -116,8 +116,9 @@ class DiffusionModel(UniTalking):
             seen = self._seen_picture(run, picture, transformer_options)
         picture = picture if seen is None else None
         sound = self._stream(run, "audio", audio, timestep, held and held.audio, kept[1], start)
-        if sound is not None and run.has_voice:
-            sound = replace(sound, turns=turns_of(conditions.get("speakers")))
+        speakers = conditions.get("speakers")
+        if sound is not None and run.has_voice and speakers:
+            sound = replace(sound, turns=run.once(("turns", speakers), lambda: runs_of(speakers)))
         running = [stream for stream, given in ((self.video, picture), (self.audio, sound)) if given is not None]
         velocities = super().forward(
             picture,

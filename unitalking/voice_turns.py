@@ -5,6 +5,7 @@ Source: ours, the paper has one voice for a clip.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -26,7 +27,7 @@ def speakers_at(starts_s: Sequence[float], latents: int, config: UniTalkingConfi
     return tuple(max(0, sum(start <= middle for start in starts_s) - 1) for middle in middles)
 
 
-def turns_of(speakers: Sequence[int] | None) -> Turns:
+def runs_of(speakers: Sequence[int] | None) -> Turns:
     """Runs of one voice: (its number, tokens); empty where one voice speaks all through."""
     return tuple((number, len(list(run))) for number, run in groupby(speakers or ()))
 
@@ -36,20 +37,24 @@ def start_of_words(speech: str, words: str, lasts_s: float, after: int = 0) -> t
 
     Args:
         speech: all that is said.
-        words: as they are written in it.
+        words: as they are written in it, whole ones.
         lasts_s: when the whole speech is expected to end.
         after: characters of the speech that belong to earlier voices.
+
+    Returns:
+        Seconds of the clip, and the place of the first character.
 
     Raises:
         ValueError: the speech does not say these words there.
     """
-    place = speech.lower().find(words.lower(), after)
-    if place < 0:
+    found = re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE).search(speech, after)
+    if found is None:
         raise ValueError(
             f'a voice begins with "{words}", which the speech does not say'
             + (" after the voice before it" if after else "")
             + ": write the words as they stand in speech."
         )
+    place = found.start()
     times, end = character_times(speech)
     # Half of what the pauses before the words last belongs to them.
     before = max((time for time in times[:place] if time), default=LEAD_S)

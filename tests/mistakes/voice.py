@@ -118,7 +118,7 @@ MISTAKES = [
     {
         "name": "several_voices_without_turns",
         "file": "nodes/adapter.py",
-        "old": 'sound = replace(sound, turns=turns_of(conditions.get("speakers")))',
+        "old": 'sound = replace(sound, turns=run.once(("turns", speakers), lambda: runs_of(speakers)))',
         "new": "pass",
         "tests": ["tests/host/test_voice_turns.py::test_when_a_turn_begins_matters"],
         "host": True,
@@ -142,8 +142,8 @@ MISTAKES = [
     {
         "name": "words_of_a_turn_looked_for_from_the_beginning",
         "file": "unitalking/voice_turns.py",
-        "old": "speech.lower().find(words.lower(), after)",
-        "new": "speech.lower().find(words.lower())",
+        "old": ".search(speech, after)",
+        "new": ".search(speech)",
         "tests": ["tests/unit/test_voice_turns.py::test_words_begin_where_the_plan_says_them"],
     },
 ]

@@ -6,7 +6,7 @@ import pytest
 
 from unitalking.checkpoint.random_model import TINY
 from unitalking.speech_timing import LEAD_S, TAIL_S, character_times, speech_duration_s
-from unitalking.voice_turns import speakers_at, start_of_words, turns_of
+from unitalking.voice_turns import runs_of, speakers_at, start_of_words
 
 CONFIG = TINY  # 16 kHz, 512 samples, 32 ms a latent
 
@@ -21,8 +21,8 @@ def test_every_latent_hears_the_voice_that_speaks_in_its_middle() -> None:
 
 
 def test_turns_are_runs_of_one_voice() -> None:
-    assert turns_of((0, 0, 1, 1, 1, 0)) == ((0, 2), (1, 3), (0, 1))
-    assert turns_of(None) == turns_of(()) == ()
+    assert runs_of((0, 0, 1, 1, 1, 0)) == ((0, 2), (1, 3), (0, 1))
+    assert runs_of(None) == runs_of(()) == ()
 
 
 def test_words_begin_where_the_plan_says_them() -> None:
@@ -34,6 +34,8 @@ def test_words_begin_where_the_plan_says_them() -> None:
     again, later = start_of_words(speech, "Who is there", lasts_s, after=place)
     assert later == 24
     assert again > first
+    # Whole words: "is" stands in "This", too.
+    assert start_of_words("This is it", "is", lasts_s)[1] == 5
     # A speech that takes twice as long has its words twice as late, its lead apart.
     slow, _ = start_of_words(speech, "It is me", LEAD_S + 2 * (lasts_s - LEAD_S))
     assert slow - LEAD_S == pytest.approx(2 * (first - LEAD_S))
