@@ -453,8 +453,8 @@ MISTAKES = [
     {
         "name": "attention_to_the_picture_of_the_picture_itself",
         "file": "unitalking/attention_view.py",
-        "old": "split[0][:, -self.sound :], split[1])[:, : self.picture]",
-        "new": "split[0][:, : self.sound], split[1])[:, : self.picture]",
+        "old": "split[0][:, -self.sound :], split[1], slice(self.picture))",
+        "new": "split[0][:, : self.sound], split[1], slice(self.picture))",
         "tests": ["tests/unit/test_attention_view.py::test_joint_attention_is_split_by_who_looks_at_whom"],
     },
     {
