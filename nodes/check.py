@@ -17,6 +17,7 @@ from ..unitalking.evaluation.full_size.report import FullSizeJudges
 from ..unitalking.evaluation.judges import Judges, load_judges
 from ..unitalking.evaluation.measure import judge_clip, spoken_words
 from ..unitalking.evaluation.sound import SAMPLE_RATE
+from ..unitalking.evaluation.table import ClipScores
 from ..unitalking.evaluation.verdict import Limits, Verdict, best_of, verdict
 from ..unitalking.voice import resample
 from .assets import NO_SAMPLE, load_voice, voice_choices
@@ -192,8 +193,14 @@ def public_folder() -> Path:
     return Path(folder_paths.models_dir) / PUBLIC_FOLDER
 
 
+def _public_judges() -> FullSizeJudges:
+    """The judges that are there now: a file that was missing may have been added since."""
+    folder = public_folder()
+    return _read_public_judges(folder, frozenset(path.name for path in folder.glob("*")))
+
+
 @functools.lru_cache(maxsize=1)
-def _public_judges(folder: Path) -> FullSizeJudges:
+def _read_public_judges(folder: Path, names: frozenset[str]) -> FullSizeJudges:
     return FullSizeJudges(folder)
 
 
@@ -202,13 +209,13 @@ def heard_by_judges(audio: dict[str, Any]) -> Tensor:
     return resample(audio["waveform"][:1].float().mean(1).cpu(), audio["sample_rate"], SAMPLE_RATE)[0]
 
 
-def _public(clip: JudgedClip) -> Any:
+def _public(clip: JudgedClip) -> ClipScores:
     """The public judges' scores; the pack's own give the loudness alone.
 
     Raises:
         ValueError: none of them is there.
     """
-    judges = _public_judges(public_folder())
+    judges = _public_judges()
     if len(judges.missing) == 3:
         raise ValueError("Check Clip: no public judge is there.\n" + "\n".join(judges.missing))
     bare = replace(clip, speech="", frames=None, reference=None)
@@ -218,9 +225,10 @@ def _public(clip: JudgedClip) -> Any:
 
 
 def _lines(found: Verdict) -> list[str]:
+    heard = f"; heard: {found.heard}" if found.heard else ""
     shown = [
         (f"score {found.score:.2f}", found.score),
-        (f"{found.word_error:.0%} of the words wrong; heard: {found.heard}", found.word_error),
+        (f"{found.word_error:.0%} of the words wrong{heard}", found.word_error),
         (f"lip sync {found.sync:.2f}", found.sync),
         (f"lips {found.lag_s:+.2f} s after the sound", found.lag_s),
         (f"voice {found.speaker:.2f} alike", found.speaker),
@@ -233,7 +241,7 @@ def _not_judged(found: Verdict, clip: JudgedClip, judges: str) -> list[str]:
     """Why something that was asked for is not judged."""
     lines = []
     if judges == PUBLIC:
-        return list(_public_judges(public_folder()).missing)
+        return list(_public_judges().missing)
     if clip.speech and math.isnan(found.word_error):
         known = pack_judges().phonemes.lexicon
         unknown = sorted({word for word in spoken_words(clip.speech) if word not in known})

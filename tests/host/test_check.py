@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,18 @@ def test_what_cannot_be_judged_is_refused(pack: Pack, changes: dict[str, Any], m
     audio = changes.pop("audio", audio) if "audio" in changes else audio
     with pytest.raises(ValueError, match=f"(?s){match}"):
         check(pack, images, audio, **changes)
+
+
+def test_public_judges_that_are_added_later_are_found(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = pack("nodes.check")
+    monkeypatch.setattr(module, "public_folder", lambda: tmp_path)
+    first = module._public_judges()
+    assert len(first.missing) == 3
+    assert module._public_judges() is first
+    (tmp_path / "other.txt").touch()
+    assert module._public_judges() is not first
 
 
 def test_the_best_of_several_is_kept(pack: Pack, said: Callable[[], str]) -> None:
