@@ -115,7 +115,7 @@ class TextPrompt(io.ComfyNode):
                     "speech",
                     multiline=True,
                     default="Hello, it is good to meet you.",
-                    tooltip="The words to be spoken, and nothing else. A single speaker.",
+                    tooltip="The words to be spoken, and nothing else. One speaker, or the turns of Voice Turn.",
                 ),
                 io.String.Input(
                     "scene",
