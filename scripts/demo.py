@@ -134,9 +134,18 @@ def run(options: argparse.Namespace) -> Path:
         log = cache_folder() / "demo.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(server.log, log)
-        raise DemoError(f"{str(error).splitlines()[0]} (ComfyUI's log: {log})") from error
+        raise DemoError(f"{_blamed(str(error).splitlines()[0], options)} (ComfyUI's log: {log})") from error
     finally:
         shutil.rmtree(base, ignore_errors=True)
+
+
+def _blamed(message: str, options: argparse.Namespace) -> str:
+    """A message about the copy of a file that was given, with the file itself and what to do."""
+    for option, kind in (("portrait", "picture"), ("voice", "sound")):
+        path = getattr(options, option)
+        if path is not None and f"/{option}{path.suffix}" in message.replace("\\", "/"):
+            return f"--{option} {path} cannot be read: give another {kind} file. {message}"
+    return message
 
 
 def _make_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ import wave
 from pathlib import Path
 
 import av
+import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,12 +28,28 @@ def make_inputs(folder: Path) -> tuple[Path, Path]:
     return portrait, voice
 
 
+def demo(folder: Path, comfyui_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The command run in a folder."""
+    command = [sys.executable, str(ROOT / "scripts" / "demo.py"), "--out", "made", "--steps", "2", *options]
+    variables = {**os.environ, "UNITALKING_PYTHON": sys.executable, "COMFYUI_PATH": str(comfyui_path)}
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize(("option", "kind"), [("portrait", "picture"), ("voice", "sound")])
+def test_a_file_that_is_none_is_named_as_it_was_given(
+    tmp_path: Path, comfyui_path: Path, option: str, kind: str
+) -> None:
+    suffix = ".png" if option == "portrait" else ".wav"
+    (tmp_path / f"mine{suffix}").write_text("neither")
+    run = demo(tmp_path, comfyui_path, f"--{option}", f"mine{suffix}")
+    assert run.returncode == 1
+    assert f"--{option} {tmp_path / f'mine{suffix}'} cannot be read: give another {kind} file." in run.stderr
+
+
 def test_demo_ends_with_an_mp4_of_what_was_asked_for(tmp_path: Path, comfyui_path: Path) -> None:
     portrait, voice = make_inputs(tmp_path)
-    command = [sys.executable, str(ROOT / "scripts" / "demo.py"), "--out", "made", "--steps", "2", "--seed", "7"]
-    command += ["--speech", "Good morning.", "--portrait", portrait.name, "--voice", voice.name]
-    variables = {**os.environ, "UNITALKING_PYTHON": sys.executable, "COMFYUI_PATH": str(comfyui_path)}
-    run = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=300)
+    asked = ("--speech", "Good morning.", "--portrait", portrait.name, "--voice", voice.name)
+    run = demo(tmp_path, comfyui_path, "--seed", "7", *asked)
     assert run.returncode == 0, run.stderr
     assert "Joint Flow Sampler: 2 of 2" in run.stderr
     (line,) = run.stdout.splitlines()
