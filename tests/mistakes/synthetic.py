@@ -78,6 +78,20 @@ MISTAKES = [
         "new": "self.config.timbres > 0",
         "tests": [f"{SPEECH}a_share_of_the_clips_has_voices_of_its_own"],
     },
+    {
+        "name": "manner_of_the_amount_alone",
+        "file": "unitalking/synthetic/motion.py",
+        "old": "between(generator, slowest, fastest) * manner.speed",
+        "new": "between(generator, slowest, fastest)",
+        "tests": [f"{FACES}a_manner_changes_how_far_how_fast_and_how_often"],
+    },
+    {
+        "name": "manner_for_every_clip",
+        "file": "unitalking/synthetic/clips.py",
+        "old": "generator.random() < self.config.manners",
+        "new": "self.config.manners > 0",
+        "tests": [f"{FACES}a_share_of_the_people_has_a_manner_of_their_own"],
+    },
     # ---- sentences
     {
         "name": "sentences_of_either_split",

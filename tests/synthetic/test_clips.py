@@ -117,6 +117,7 @@ def test_a_number_outside_the_set_is_refused(clips: SyntheticClips, index: int) 
         ({"fps": 0}, "fps, sample_rate"),
         ({"shortest_s": 3.0, "longest_s": 2.0}, "shortest_s, longest_s: got 3.0 and 2.0"),
         ({"shortest_s": 0.2}, "at least 1 s"),
+        ({"manners": -0.1}, "manners: got -0.1"),
     ],
 )
 def test_a_wrong_config_is_refused_with_the_reason(wrong: dict[str, object], message: str) -> None:

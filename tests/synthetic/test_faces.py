@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from unitalking.synthetic import SyntheticClips, captions, look, mouth_box
+from unitalking.synthetic import SyntheticClips, SyntheticConfig, captions, look, mouth_box
 from unitalking.synthetic.face import Face, Pose
-from unitalking.synthetic.motion import poses
+from unitalking.synthetic.motion import ANYBODY, Manner, poses
 from unitalking.synthetic.palette import MOUTH_INSIDE, PAINT
 from unitalking.synthetic.visemes import VISEMES, mouth_track, targets
 from unitalking.synthetic.voices import voices
@@ -173,3 +173,39 @@ def test_a_person_blinks_looks_around_and_starts_upright() -> None:
         assert steps.max() < 0.01
     assert blinks > 10
     assert looks > 10
+
+
+def moved(manner: Manner) -> tuple[float, float, float]:
+    """How far heads tilt in degrees, how fast in degrees a second, and how often eyes shut in a second."""
+    spread, pace, shut = [], [], []
+    for number in range(20):
+        moves = poses(np.zeros(97), np.zeros(97), 24, "manner", number, manner=manner)
+        assert moves[0] == Pose()
+        tilts, blinks = (np.array([getattr(move, name) for move in moves]) for name in ("tilt_deg", "blink"))
+        spread.append(np.abs(tilts).max())
+        pace.append(np.abs(np.diff(tilts)).mean() * 24)
+        shut.append((np.diff((blinks > 0.5).astype(int)) == 1).sum() / 4)
+    return float(np.mean(spread)), float(np.mean(pace)), float(np.mean(shut))
+
+
+def test_a_manner_changes_how_far_how_fast_and_how_often() -> None:
+    amount, pace, blinks = moved(Manner(1.0))
+    far, quick, often = (moved(manner) for manner in (Manner(2.0), Manner(1.0, speed=2.0), Manner(1.0, blinks=0.3)))
+    assert far == pytest.approx((2 * amount, 2 * pace, blinks))
+    assert quick[1] > 1.5 * pace
+    assert quick[0] < 1.5 * amount
+    assert quick[2] == blinks
+    assert often[:2] == pytest.approx((amount, pace), rel=0.2)  # other draws
+    assert often[2] > 2 * blinks
+
+
+def test_a_share_of_the_people_has_a_manner_of_their_own(espeak_installed: None) -> None:
+    sets = [SyntheticClips(SyntheticConfig(clips=40, size=32, manners=share)) for share in (0.0, 0.5, 1.0)]
+    nobody, some, all_of_them = ([clips.manner(index) for index in range(40)] for clips in sets)
+    assert set(nobody) == {ANYBODY}
+    assert 10 < sum(manner != ANYBODY for manner in some) < 30
+    assert len(set(all_of_them)) == 40
+    ordinary, own = sets[0].clip(0), sets[2].clip(0)
+    assert ordinary.openness.equal(own.openness)
+    assert ordinary.samples.equal(own.samples)
+    assert not ordinary.frames.equal(own.frames)

@@ -15,7 +15,7 @@ from . import captions, sentences, vocabulary
 from .draws import between, draw, number
 from .face import Face, Pose, zoomed
 from .look import identity_of, look_of
-from .motion import poses
+from .motion import ANYBODY, Manner, drawn_manner, poses
 from .speech import Speech, espeak, speak, spoken_s
 from .visemes import mouth_track
 from .voices import RATE_WPM, Voice, voices
@@ -45,6 +45,8 @@ class SyntheticConfig:
             nobody says), or, only in the held-out split, "unseen" (words that training never speaks). Several joined
             by "+": every clip's is drawn.
         timbres: share of the clips whose voice has a timbre of its own, which no other clip's has.
+        manners: share of the clips whose person has a manner of their own: how far, how fast they move, how often they
+            blink.
     """
 
     clips: int
@@ -57,6 +59,7 @@ class SyntheticConfig:
     longest_s: float = 4.1
     vocabulary: str = "open"
     timbres: float = 0.0
+    manners: float = 0.0
 
     def __post_init__(self) -> None:
         if self.split not in sentences.SPLITS:
@@ -76,8 +79,9 @@ class SyntheticConfig:
             raise ValueError(
                 f"fps, sample_rate: got {self.fps} and {self.sample_rate}, expected at least 1 and 8000 per second."
             )
-        if not 0 <= self.timbres <= 1:
-            raise ValueError(f"timbres: got {self.timbres}, expected a share of the clips, 0 to 1.")
+        for name in ("timbres", "manners"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, expected a share of the clips, 0 to 1.")
         if not 1.0 <= self.shortest_s <= self.longest_s - 0.5:
             raise ValueError(
                 f"shortest_s, longest_s: got {self.shortest_s} and {self.longest_s}, expected at least 1 s, and "
@@ -187,7 +191,8 @@ class SyntheticClips:
         """Clip `index` with sound and pictures."""
         spec, sound = self.spec(index), self.speech(index)
         openness, width = mouth_track(sound.phonemes, np.arange(spec.frames) / self.config.fps)
-        moves = poses(openness, width, self.config.fps, self.config.seed, self.config.split, index)
+        purpose = (self.config.seed, self.config.split, index)
+        moves = poses(openness, width, self.config.fps, *purpose, manner=self.manner(index))
         frames = Face(look_of(spec.identity), self.config.size).frames(moves)
         return Clip(
             **vars(sound),
@@ -201,6 +206,11 @@ class SyntheticClips:
             identity=spec.identity,
             attributes=spec.attributes,
         )
+
+    def manner(self, index: int) -> Manner:
+        """How the person of clip `index` moves."""
+        generator = draw("manner", self.config.seed, self.config.split, index)
+        return drawn_manner(generator) if generator.random() < self.config.manners else ANYBODY
 
     def portrait(self, index: int) -> Tensor:
         """The person of clip `index`, silent and looking ahead, (H, W, 3) uint8."""

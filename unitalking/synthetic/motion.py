@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,20 +18,51 @@ GAZE_EVERY_S = (0.7, 2.2)
 _SHIFT_REACH = (0.020, 0.010)
 _TILT_REACH_DEG = 2.8
 _EASE_S = 0.6
+# Bounds of people's manners, and how much two swings of one person differ.
+AMOUNTS, SPEEDS, BLINKS = (0.1, 2.0), (0.7, 2.5), (0.25, 2.5)
+_SWING_SPREAD = 0.3
 
 
-def poses(openness: np.ndarray, width: np.ndarray, fps: int, *purpose: str | int) -> list[Pose]:
-    """One pose per frame: the mouth as given, everything else drawn at random for a `purpose`.
+@dataclass(frozen=True)
+class Manner:
+    """How somebody moves, all through a clip.
+
+    Attributes:
+        amount: how far the head swings, as a factor of its usual reach; None: every swing's is drawn.
+        speed: of the swings, as a factor.
+        blinks: pause between two blinks, as a factor.
+    """
+
+    amount: float | None = None
+    speed: float = 1.0
+    blinks: float = 1.0
+
+
+ANYBODY = Manner()
+
+
+def drawn_manner(generator: random.Random) -> Manner:
+    """Somebody's manner; factors twice as large and half as large are alike probable."""
+    amount, speed, blinks = (
+        math.exp(between(generator, math.log(low), math.log(high))) for low, high in (AMOUNTS, SPEEDS, BLINKS)
+    )
+    return Manner(amount, speed, blinks)
+
+
+def poses(
+    openness: np.ndarray, width: np.ndarray, fps: int, *purpose: str | int, manner: Manner = ANYBODY
+) -> list[Pose]:
+    """One pose per frame: the mouth as given, everything else drawn at random for a `purpose`, in a `manner`.
 
     The first one looks straight ahead with its head upright, as a portrait does.
     """
     generator = draw("motion", *purpose)
     times = np.arange(len(openness)) / fps
-    blink = _blinks(generator, times)
+    blink = _blinks(generator, times, manner.blinks)
     gaze = _gazes(generator, times)
     lift = _lifts(generator, times)
     reaches = (*_SHIFT_REACH, _TILT_REACH_DEG)
-    right, down, tilt = (_sway(generator, times, reach) for reach in reaches)
+    right, down, tilt = (_sway(generator, times, reach, manner) for reach in reaches)
     return [
         Pose(
             openness=float(openness[index]),
@@ -45,13 +77,13 @@ def poses(openness: np.ndarray, width: np.ndarray, fps: int, *purpose: str | int
     ]
 
 
-def _blinks(generator: random.Random, times: np.ndarray) -> np.ndarray:
+def _blinks(generator: random.Random, times: np.ndarray, pause: float) -> np.ndarray:
     track = np.zeros(len(times))
     offsets, heights = zip(*_BLINK_SHAPE, strict=True)
-    moment = between(generator, 0.3, BLINK_EVERY_S[1])
+    moment = between(generator, 0.3, BLINK_EVERY_S[1] * pause)
     while moment < times[-1]:
         track = np.maximum(track, np.interp(times - moment, offsets, heights))
-        moment += between(generator, *BLINK_EVERY_S)
+        moment += between(generator, *BLINK_EVERY_S) * pause
     return track
 
 
@@ -76,10 +108,12 @@ def _lifts(generator: random.Random, times: np.ndarray) -> np.ndarray:
     return track
 
 
-def _sway(generator: random.Random, times: np.ndarray, reach: float) -> np.ndarray:
+def _sway(generator: random.Random, times: np.ndarray, reach: float, manner: Manner) -> np.ndarray:
     """Two slow swings that ease in from rest."""
     total = np.zeros(len(times))
     for share, slowest, fastest in ((0.65, 0.12, 0.35), (0.35, 0.4, 0.9)):
-        rate, phase = between(generator, slowest, fastest), between(generator, 0, 2 * math.pi)
-        total += share * reach * generator.random() * np.sin(2 * math.pi * rate * times + phase)
+        rate, phase = between(generator, slowest, fastest) * manner.speed, between(generator, 0, 2 * math.pi)
+        drawn = generator.random()
+        strength = drawn if manner.amount is None else manner.amount * (1 - _SWING_SPREAD * drawn)
+        total += share * reach * strength * np.sin(2 * math.pi * rate * times + phase)
     return (total - total[0] * np.exp(-times / _EASE_S)) * (1 - np.exp(-times / _EASE_S))
