@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = ROOT / "workflows"
 COLUMN, GAP, TITLE = 380, 40, 40
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+AUTOGROW = "COMFY_AUTOGROW_V3"
 COLOURS = ("#3f789e", "#8A8", "#b58b2a", "#a1309b", "#444", "#3f789e")
 
 
@@ -41,7 +42,7 @@ class Step:
 SPEECH = "Hello, I am a portrait, and I can talk."
 CHOSEN_VOICE = "clara_calm"
 SCENE = "A young woman with long wavy red hair and round glasses, wearing a green hoodie in front of a light blue wall."
-COLUMN_TITLES = ("1  Model", "2  Words and voice", "3  Face and length", "4  Generate", "5  Result", "6  Choice")
+COLUMN_TITLES = ("1  Model", "2  Words and voice", "3  Face and length", "4  Generate", "5  Result", "6  Afterwards")
 
 
 # Public files: (folder of ComfyUI's models, where it is published). The last part of the address is the file's name.
@@ -51,6 +52,9 @@ WAN_REPACKAGED = f"{HUB}/Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split
 UMT5 = ("text_encoders", f"{WAN21_REPACKAGED}/text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors")
 WAN_VAE = ("vae", f"{WAN_REPACKAGED}/vae/wan2.2_vae.safetensors")
 WAN = ("diffusion_models", f"{WAN_REPACKAGED}/diffusion_models/wan2.2_ti2v_5B_fp16.safetensors")
+UPSCALER = ("upscale_models", f"{HUB}/Comfy-Org/Real-ESRGAN_repackaged/resolve/main/RealESRGAN_x4plus.safetensors")
+INTERPOLATION = f"{HUB}/Comfy-Org/frame_interpolation/resolve/main/frame_interpolation"
+FILM = ("frame_interpolation", f"{INTERPOLATION}/film_net_fp16.safetensors")
 OVI = ("diffusion_models", f"{HUB}/chetwinlow1/Ovi/resolve/main/model_960x960.safetensors")
 CODEC_FOLDER = f"{HUB}/Kijai/WanVideo_comfy/resolve/main/Ovi"
 CODEC_16K = (
@@ -64,12 +68,19 @@ def file_name(file: tuple[str, str]) -> str:
     return file[1].rsplit("/", 1)[1]
 
 
+def links(files: tuple[tuple[str, str], ...]) -> str:
+    """Where public files are, for a note: the editor offers only those that a widget names."""
+    return "\n".join(f"- [{file_name(file)}]({file[1]}) into **models/{file[0]}**" for file in files)
+
+
 def public_model(
     title: str, note: str, *, model: tuple[str, str], codec: tuple[tuple[str, str], ...], words: dict[str, str]
 ) -> list[Step]:
     """The graph of a public model, whose parts come in files of their own."""
-    steps = talking_portrait(title, note, portrait=False, voice=False)
+    files = (model, UMT5, WAN_VAE, *codec)
+    steps = talking_portrait(title, f"{note}\n\n{links(files)}", portrait="", voice=False)
     by_name = {step.name: step for step in steps}
+    by_name["note"].height += 240
     chosen = {
         "model": model,
         "text_encoder": UMT5,
@@ -77,15 +88,15 @@ def public_model(
         **({"audio_codec": codec[0]} if codec else {}),
     }
     by_name["model"].widgets = {name: file_name(file) for name, file in chosen.items()}
-    by_name["model"].files = (model, UMT5, WAN_VAE, *codec)
+    by_name["model"].files = files
     by_name["prompt"].widgets = words
     if not words["speech"]:
         del by_name["latent"].wires["frames"]  # the model's own length: no speech plans one
     return steps
 
 
-def talking_portrait(title: str, note: str, *, portrait: bool, voice: bool) -> list[Step]:
-    """The graph that all examples share. Where there is a portrait, it says how the face looks."""
+def talking_portrait(title: str, note: str, *, portrait: str, voice: bool) -> list[Step]:
+    """The graph that all examples share. Where there is a sample portrait, it says how the face looks."""
     prompt_wires = {"model": ("model", 0), "clip": ("model", 1)}
     sound = "Clear speech." if portrait else "A woman speaks in a medium voice."
     words = {"speech": SPEECH, "scene": "" if portrait else SCENE, "sound": sound}
@@ -104,7 +115,7 @@ def talking_portrait(title: str, note: str, *, portrait: bool, voice: bool) -> l
     clip = ("latent", 0)
     if portrait:
         wires = {"latent": ("latent", 0), "vae": ("model", 2)}
-        steps.insert(-3, Step("portrait", "UniTalkingPortrait", 2, 400, {}, wires))
+        steps.insert(-3, Step("portrait", "UniTalkingPortrait", 2, 400, {"sample_portrait": portrait}, wires))
         clip = ("portrait", 0)
     wires = {
         "prompt": prompt_wires,
@@ -136,7 +147,8 @@ def own_recording(title: str, note: str, speech: str) -> list[Step]:
     steps = _driven(title, note, speech, driven)
     by_name = {step.name: step for step in steps}
     held = {"latent": ("driving", 0), "vae": ("model", 2)}
-    steps.insert(steps.index(driven) + 1, Step("portrait", "UniTalkingPortrait", 2, 400, {}, held))
+    portrait = Step("portrait", "UniTalkingPortrait", 2, 400, {"sample_portrait": "ruth"}, held)
+    steps.insert(steps.index(driven) + 1, portrait)
     by_name["sampler"].wires["latent"] = ("portrait", 0)
     by_name["save"].wires["audio"] = ("driving", 1)
     return steps
@@ -144,7 +156,7 @@ def own_recording(title: str, note: str, speech: str) -> list[Step]:
 
 def _driven(title: str, note: str, speech: str, driven: Step) -> list[Step]:
     """The shared graph with the empty clip replaced by a given stream, which decides how long it is."""
-    steps = talking_portrait(title, note, portrait=False, voice=False)
+    steps = talking_portrait(title, note, portrait="", voice=False)
     by_name = {step.name: step for step in steps}
     steps[steps.index(by_name["latent"])] = driven
     by_name["prompt"].widgets = {"speech": speech, "scene": "", "sound": "Clear speech."}
@@ -153,7 +165,7 @@ def _driven(title: str, note: str, speech: str, driven: Step) -> list[Step]:
 
 def speech_only(title: str, note: str) -> list[Step]:
     """No picture at all."""
-    steps = talking_portrait(title, note, portrait=False, voice=True)
+    steps = talking_portrait(title, note, portrait="", voice=True)
     by_name = {step.name: step for step in steps}
     by_name["latent"].widgets = {"streams": "sound"}
     by_name["prompt"].widgets = {"speech": SPEECH, "scene": "", "sound": "Clear speech."}
@@ -164,7 +176,7 @@ def speech_only(title: str, note: str) -> list[Step]:
 
 def best_of_four(title: str, note: str, speech: str) -> list[Step]:
     """Four clips at once, judged, of which the best is saved."""
-    steps = talking_portrait(title, note, portrait=True, voice=True)
+    steps = talking_portrait(title, note, portrait="leila", voice=True)
     by_name = {step.name: step for step in steps}
     by_name["prompt"].widgets["speech"] = speech
     by_name["voice"].widgets["sample_voice"] = CHOSEN_VOICE
@@ -179,10 +191,50 @@ def best_of_four(title: str, note: str, speech: str) -> list[Step]:
     return steps
 
 
+def upscaled(title: str, note: str) -> list[Step]:
+    """Pictures through a stock upscale model; the sound goes past it."""
+    wires = {"upscale_model": ("upscaler", 0), "image": ("decode", 0)}
+    return _finished(
+        f"{title}\n\n{note}\n\n{links((UPSCALER,))}",
+        "amara",
+        Step("upscaler", "UpscaleModelLoader", 5, 80, {"model_name": file_name(UPSCALER)}, files=(UPSCALER,)),
+        Step("larger", "ImageUpscaleWithModel", 5, 80, {}, wires),
+    )
+
+
+def interpolated(title: str, note: str) -> list[Step]:
+    """Twice as many pictures in the same time: between two pictures one more, and the last one once more."""
+    wires = {"interp_model": ("film", 0), "images": ("decode", 0)}
+    both = {"images.image0": ("between", 0), "images.image1": ("last", 0)}
+    steps = _finished(
+        f"{title}\n\n{note}\n\n{links((FILM,))}",
+        "lena",
+        Step("film", "FrameInterpolationModelLoader", 5, 80, {"model_name": file_name(FILM)}, files=(FILM,)),
+        Step("between", "FrameInterpolate", 5, 100, {"multiplier": 2}, wires),
+        Step("last", "ImageFromBatch", 5, 110, {"batch_index": -1, "length": 1}, {"image": ("decode", 0)}),
+        Step("all", "BatchImagesNode", 5, 100, {}, both),
+    )
+    del steps[-1].wires["fps"]
+    steps[-1].widgets["fps"] = 48.0
+    return steps
+
+
+def _finished(note: str, portrait: str, *between: Step) -> list[Step]:
+    """A talking portrait whose pictures go through further nodes, the last of which gives them to the file."""
+    title, text = note.split("\n\n", 1)
+    steps = talking_portrait(title, text, portrait=portrait, voice=True)
+    steps[0].height += 120
+    steps[-1:] = [*between, steps[-1]]
+    steps[-1].column = 5
+    steps[-1].wires["images"] = (between[-1].name, 0)
+    return steps
+
+
 def long_talk(title: str, note: str, speech: str) -> list[Step]:
     """A speech of several clips in one node."""
     parts = {name: ("model", slot) for slot, name in enumerate(("model", "clip", "vae", "audio_vae"))}
     words = {"speech": speech, "scene": "", "sound": "Clear speech.", "seed": 7}
+    words["sample_portrait"] = "priya"
     result = {"images": ("talk", 0), "audio": ("talk", 1), "fps": ("talk", 2)}
     return [
         Step("note", "MarkdownNote", 0, 320, {"": f"# {title}\n\n{note}"}),
@@ -200,7 +252,7 @@ GRAPHS = {
         "sounds.\n\nThe pack's own model knows drawn faces and synthetic English voices: name hair, skin, glasses, "
         "clothes and background as here, by their colours.\n\n"
         "The clip is as long as the speech needs: **planned_frames** goes into **frames**.",
-        portrait=False,
+        portrait="",
         voice=False,
     ),
     "talking_portrait_image": talking_portrait(
@@ -208,7 +260,7 @@ GRAPHS = {
         "Choose a sample portrait, or wire a **Load Image** into **image**. It becomes the first frame.\n\n"
         "Write the words into **speech** and press Run.\n\n"
         "The pack's own model knows drawn faces like the samples; photographs need a full-size model.",
-        portrait=True,
+        portrait="finn",
         voice=False,
     ),
     "talking_portrait_voice": talking_portrait(
@@ -218,7 +270,7 @@ GRAPHS = {
         "The pack's own model knows drawn faces and synthetic English voices; photographs and people need a full-size "
         "model.\n\n"
         "Only clone a voice whose owner agrees.",
-        portrait=True,
+        portrait="amara",
         voice=True,
     ),
     "dub_a_silent_video": dubbing(
@@ -265,6 +317,19 @@ GRAPHS = {
         "The pack's judges know its own model's faces, voices and 1,000 English words; for other models set **judges** "
         "to *public*.",
         "Good morning, my friend. The river is very long.",
+    ),
+    "with_upscaler": upscaled(
+        "A talking portrait, four times as large",
+        "The pictures go through a stock upscale model, the sound goes straight into the file. Any upscaler or face "
+        "restorer that takes IMAGE and gives IMAGE fits in its place: it must give as many pictures as it got.\n\n"
+        "Smaller upscalers are faster; this one takes its time on a CPU.",
+    ),
+    "with_frame_interpolation": interpolated(
+        "A talking portrait with 48 pictures a second",
+        "A stock model draws a picture between every two; the last one is shown twice, so that picture and sound last "
+        "as long as before. **fps** of Save MP4 is twice the clip's.\n\n"
+        "For four times as many set **multiplier** to 4, **fps** to 96, and repeat the last picture three times with "
+        "**Repeat Image Batch**.",
     ),
     "ovi_talking_video": public_model(
         "Talking video with Ovi",
@@ -343,7 +408,11 @@ def _node(step: Step, number: int, object_info: dict[str, Any]) -> dict[str, Any
         return {**node, "title": "Read me", "color": "#432", "bgcolor": "#653"}
     info = object_info[step.type]
     for name, (kind, options) in input_specs(info["input"]):
-        if not _is_widget(kind, options):
+        if kind == AUTOGROW:
+            grown = [wire for wire in step.wires if wire.startswith(f"{name}.")]
+            (place,) = input_specs(options["template"]["input"])
+            node["inputs"] += [{"name": wire, "type": place[1][0], "link": None} for wire in grown]
+        elif not _is_widget(kind, options):
             entry = {"name": name, "type": kind, "link": None}
             node["inputs"].append(entry if name in info["input"].get("required", {}) else {**entry, "shape": 7})
     node["outputs"] = [
@@ -370,7 +439,7 @@ def _widgets(step: Step, info: dict[str, Any]) -> list[Any]:
         if not _is_widget(kind, options):
             continue
         unknown.discard(name)
-        first = options.get("options", [""])[0]
+        first = next(iter(options.get("options", ())), "")  # no files, no choices
         values.append(step.widgets.get(name, options.get("default", first)))
         if options.get("control_after_generate"):
             values.append("fixed")

@@ -33,13 +33,18 @@ DRIVEN = {
 SPEECH_ALONE = {"speech_only": {"UniTalkingEncodeVoiceReference": True, "UniTalkingSaveMP4": False, "SaveAudio": True}}
 CHOSEN = {"best_of_four": {"UniTalkingCheckClip": True, "UniTalkingKeepBest": True}}
 LONG = {"long_talk": {"UniTalkingLongTalk": True, "UniTalkingJointSampler": False}}
-# Of public weights; test_public_workflows.py runs them.
+# Of weights that the pack does not bring; test_chained_workflows.py and test_public_workflows.py run them.
+CHAINED = {
+    "with_upscaler": {"ImageUpscaleWithModel": True, "UniTalkingSaveMP4": True},
+    "with_frame_interpolation": {"FrameInterpolate": True, "UniTalkingSaveMP4": True},
+}
 FILES = (
     OWN_MODEL
     | DRIVEN
     | SPEECH_ALONE
     | LONG
     | CHOSEN
+    | CHAINED
     | dict.fromkeys(("ovi_talking_video", "wan_video_only"), OWN_MODEL["talking_portrait_text"])
 )
 TITLE_HEIGHT = 30  # the editor draws a node's title above its position

@@ -1,0 +1,97 @@
+"""The example workflows that pass pictures on to stock nodes, run in the host with small files of the same kinds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from graphs import Media, only_file, read_media
+from safetensors.torch import save_file
+from workflow import set_input, to_prompt
+
+if TYPE_CHECKING:
+    from comfyui import ComfyUI
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+SCALE = 2
+LOADERS = {"with_upscaler": "UpscaleModelLoader", "with_frame_interpolation": "FrameInterpolationModelLoader"}
+
+
+def workflow(name: str) -> dict[str, Any]:
+    return json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def model_file(name: str) -> dict[str, str]:
+    (node,) = (node for node in workflow(name)["nodes"] if node["type"] == LOADERS[name])
+    (file,) = node["properties"]["models"]
+    assert node["widgets_values"] == [file["name"]]
+    return file
+
+
+@pytest.fixture(scope="module")
+def chained_host(host: ComfyUI, comfy_imports: Path) -> Iterator[ComfyUI]:
+    """The host with random models in place of the published upscaler and interpolation model."""
+    from comfy_extras.frame_interpolation_models.ifnet import IFNet
+    from spandrel.architectures.ESRGAN.__arch.RRDB import RRDBNet
+
+    networks = {
+        "with_upscaler": RRDBNet(in_nc=3, out_nc=3, num_filters=4, num_blocks=1, scale=SCALE),
+        "with_frame_interpolation": IFNet(head_ch=2, channels=[8, 8, 8, 8, 8]),
+    }
+    torch.manual_seed(0)
+    written = []
+    for name, network in networks.items():
+        file = model_file(name)
+        path = host.base_directory / "models" / file["directory"] / file["name"]
+        path.parent.mkdir(exist_ok=True)
+        # Small numbers: what random ones of the usual size lead to is not finite.
+        save_file({key: 0.1 * torch.randn(value.shape) for key, value in network.state_dict().items()}, path)
+        written.append(path)
+    yield host
+    for path in written:
+        path.unlink()
+
+
+def run(host: ComfyUI, name: str) -> Media:
+    """What the workflow saves, every sample and pixel kept, from few steps."""
+    info = host.object_info()
+    prompt = to_prompt(workflow(name), info)
+    set_input(prompt, "UniTalkingJointSampler", "steps", 3, info)
+    set_input(prompt, "UniTalkingSaveMP4", "audio_codec", "flac", info)
+    set_input(prompt, "UniTalkingSaveMP4", "lossless", True, info)
+    return read_media(only_file(host, host.queue(prompt, timeout_s=120)))
+
+
+def test_larger_pictures_have_the_same_sound(chained_host: ComfyUI) -> None:
+    plain, larger = (run(chained_host, name) for name in ("talking_portrait_voice", "with_upscaler"))
+    assert np.array_equal(larger.sound, plain.sound)
+    assert np.abs(plain.sound).max() > 0
+    frames, height, width, channels = plain.pictures.shape
+    assert larger.pictures.shape == (frames, SCALE * height, SCALE * width, channels)
+    assert larger.fps == plain.fps
+
+
+def test_twice_as_many_pictures_last_as_long_and_have_the_same_sound(chained_host: ComfyUI) -> None:
+    plain, smooth = (run(chained_host, name) for name in ("talking_portrait_voice", "with_frame_interpolation"))
+    assert np.array_equal(smooth.sound, plain.sound)
+    assert smooth.fps == 2 * plain.fps
+    assert smooth.pictures.shape == (2 * len(plain.pictures), *plain.pictures.shape[1:])
+    assert np.array_equal(smooth.pictures[::2], plain.pictures), "the given pictures stay as they are"
+    assert np.array_equal(smooth.pictures[-1], plain.pictures[-1])
+    between = torch.from_numpy(smooth.pictures[1:-1:2]).float()
+    assert (between - torch.from_numpy(plain.pictures[:-1]).float()).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_the_graph_says_where_its_model_comes_from(name: str) -> None:
+    file = model_file(name)
+    assert file["url"].startswith("https://")
+    assert file["url"].endswith(f"/{file['name']}")
+    (note,) = (node for node in workflow(name)["nodes"] if node["type"] == "MarkdownNote")
+    assert f"[{file['name']}]({file['url']})" in note["widgets_values"][0]
+    assert f"models/{file['directory']}" in note["widgets_values"][0]
