@@ -45,9 +45,14 @@ def load_portrait(name: str) -> Tensor:
     return torch.from_numpy(pixels / 255)[None]
 
 
+def sample_voice_path(name: str) -> Path:
+    """The file of a built-in voice."""
+    return _find(VOICES, name)
+
+
 def load_voice(name: str) -> dict[str, Tensor | int]:
     """A built-in voice as AUDIO: waveform (1, channels, S) and its sample rate."""
-    with av.open(_find(VOICES, name)) as container:
+    with av.open(sample_voice_path(name)) as container:
         frames = [frame.to_ndarray() for frame in container.decode(audio=0)]
         rate = container.streams.audio[0].rate
     samples = np.concatenate(frames, axis=1)

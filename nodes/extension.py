@@ -16,6 +16,7 @@ from .latents import EmptyLatent, Portrait
 from .loaders import LoadModel
 from .long_talk import LongTalk, SplitSpeech
 from .lora import LoadLora
+from .routes import register_routes
 from .sampler import JointSampler
 from .sampling import FlowSigmas, FlowUniPC, JointNoise
 from .save import SaveMP4
@@ -55,8 +56,9 @@ class UniTalkingExtension(ComfyExtension):
     """Hands the nodes to the host."""
 
     async def on_load(self) -> None:
-        """Registers the pack's folders."""
+        """Registers the pack's folders and what the editor asks for."""
         register_folders()
+        register_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes."""

@@ -98,8 +98,8 @@ class LoadVoice(io.ComfyNode):
     @classmethod
     def execute(cls, voice_file: str) -> io.NodeOutput:
         """Reads the file."""
-        voice, about = read_voice(Path(find_part(VOICE_FOLDER, voice_file)))
-        said = f"{about}\n{voice.report}" if about else voice.report
+        path = Path(find_part(VOICE_FOLDER, voice_file))
+        voice, said = read_voice(path)[0], described_voice(path)
         say(cls, said)
         return io.NodeOutput(voice, said, ui=ui.PreviewText(as_html(said)))
 
@@ -119,6 +119,16 @@ def write_voice(path: Path, voice: Voice, about: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def described_voice(path: Path) -> str:
+    """What its owner wrote about a voice, and the report on its clip.
+
+    Raises:
+        ValueError: as `read_voice`.
+    """
+    voice, about = read_voice(path)
+    return f"{about}\n{voice.report}" if about else voice.report
 
 
 def read_voice(path: Path) -> tuple[Voice, str]:

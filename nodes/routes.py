@@ -1,0 +1,80 @@
+"""What the editor asks the server while somebody types: how long a speech lasts, and whether a voice is any good."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import folder_paths
+from aiohttp import web
+from comfy_extras.nodes_audio import load
+from server import PromptServer
+
+from ..unitalking.speech_timing import speech_duration_s
+from ..unitalking.voice import analyse_voice
+from .assets import load_voice, sample_voice_path, voice_choices
+from .conditioning import LONGEST_VOICE_S
+from .files import VOICE_FOLDER, find_part
+from .voice_files import described_voice
+
+LONGEST_SPEECH = 20_000  # characters
+
+
+def register_routes() -> None:
+    """Adds the routes to the running server; nothing where there is none."""
+    server = getattr(PromptServer, "instance", None)
+    if server is None:
+        return
+    server.routes.post("/unitalking/speech")(speech)
+    server.routes.get("/unitalking/voice")(voice)
+    server.routes.get("/unitalking/voice/sound")(sample_sound)
+
+
+async def speech(request: web.Request) -> web.Response:
+    """How long the words of the body last, in seconds, by the rule that plans clips."""
+    words = await request.text()
+    if len(words) > LONGEST_SPEECH:
+        return web.json_response({"error": f"longer than {LONGEST_SPEECH} characters"}, status=413)
+    return web.json_response({"seconds": round(speech_duration_s(words), 2)})
+
+
+async def voice(request: web.Request) -> web.Response:
+    """The report on a sample voice (`sample`), a recording of the input folder (`recording`) or a file of
+    models/voices (`file`)."""
+    try:
+        report = await asyncio.to_thread(_report, request.query)
+    except (OSError, ValueError) as error:
+        return web.json_response({"error": str(error)}, status=404)
+    return web.json_response({"report": report})
+
+
+async def sample_sound(request: web.Request) -> web.StreamResponse:
+    """A sample voice, to be heard."""
+    name = request.query.get("sample", "")
+    if name not in voice_choices()[:-1]:
+        return web.json_response({"error": f"{name!r} is no sample voice"}, status=404)
+    return web.FileResponse(sample_voice_path(name), headers={"Content-Type": "audio/flac"})
+
+
+def _report(asked: Mapping[str, str]) -> str:
+    if "file" in asked:
+        return described_voice(Path(find_part(VOICE_FOLDER, asked["file"])))
+    if "recording" in asked:
+        waveform, rate = load(_input_file(asked["recording"]))
+    elif asked.get("sample") in voice_choices()[:-1]:
+        sample = load_voice(asked["sample"])
+        waveform, rate = sample["waveform"], sample["sample_rate"]
+    else:
+        raise ValueError("no such voice: expected a sample, a recording or a file")
+    report = analyse_voice(waveform, rate, window_s=LONGEST_VOICE_S).report.text()
+    return report.split("\n", 1)[1]  # which part is used depends on the model
+
+
+def _input_file(name: str) -> str:
+    """The path of what the editor lists as an input, and of no other file."""
+    folder, path = os.path.realpath(folder_paths.get_input_directory()), folder_paths.get_annotated_filepath(name)
+    if os.path.commonpath((folder, os.path.realpath(path))) != folder or not os.path.isfile(path):
+        raise ValueError(f"{name!r} is no file of the input folder")
+    return path

@@ -1,0 +1,93 @@
+"""What the server answers the editor while somebody types."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+import pytest
+from graphs import fetch
+
+from unitalking.speech_timing import speech_duration_s
+
+if TYPE_CHECKING:
+    from comfyui import ComfyUI
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+WORDS = "I have never said so many words in one clip before."
+
+
+def length_of(host: ComfyUI, words: str) -> dict[str, Any]:
+    request = urllib.request.Request(f"{host.url}/unitalking/speech", words.encode())
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def refusal(host: ComfyUI, route: str) -> tuple[int, str]:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        host.get(route)
+    return caught.value.code, json.loads(caught.value.read())["error"]
+
+
+def test_a_speech_lasts_as_long_as_it_is_planned(host: ComfyUI) -> None:
+    assert length_of(host, WORDS)["seconds"] == pytest.approx(speech_duration_s(WORDS), abs=0.01)
+    assert length_of(host, "¿Qué tal?")["seconds"] == pytest.approx(speech_duration_s("¿Qué tal?"), abs=0.01)
+    assert length_of(host, "") == {"seconds": 0}
+
+
+def test_a_book_is_not_a_speech(host: ComfyUI) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        length_of(host, "word " * 5000)
+    assert caught.value.code == 413
+
+
+def test_a_sample_voice_is_judged_and_can_be_heard(host: ComfyUI) -> None:
+    report = host.get("/unitalking/voice?sample=clara_calm")["report"]
+    assert "Verdict: good" in report
+    assert "Used" not in report, "which part is used depends on the model"
+    heard = fetch(host, "/unitalking/voice/sound?sample=clara_calm")
+    assert heard == (ASSETS / "voices" / "clara_calm.flac").read_bytes()
+
+
+def test_a_recording_and_a_voice_file_are_judged(host: ComfyUI, upload: Callable[[Path], str], tmp_path: Path) -> None:
+    with av.open(ASSETS / "voices" / "clara_calm.flac") as container:
+        rate = container.streams.audio[0].rate
+        samples = np.concatenate([frame.to_ndarray().ravel() for frame in container.decode(audio=0)])
+    quiet = tmp_path / "quiet voice.wav"
+    with wave.open(str(quiet), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((samples * 0.03).astype("<i2").tobytes())
+    name = urllib.parse.quote(upload(quiet))
+    assert "too quiet" in host.get(f"/unitalking/voice?recording={name}")["report"]
+    kept = next((ASSETS / "voice_files").iterdir()).name
+    assert "Verdict" in host.get(f"/unitalking/voice?file={kept}")["report"]
+
+
+@pytest.mark.parametrize(
+    ("route", "message"),
+    [
+        ("/unitalking/voice", "expected a sample"),
+        ("/unitalking/voice?sample=nobody", "expected a sample"),
+        ("/unitalking/voice?sample=none", "expected a sample"),
+        ("/unitalking/voice/sound?sample=nobody", "'nobody' is no sample voice"),
+        ("/unitalking/voice/sound?sample=../portraits/amara", "is no sample voice"),
+        ("/unitalking/voice?recording=none.wav", "'none.wav' is no file of the input folder"),
+        ("/unitalking/voice?recording=../comfyui.log", "file"),
+        ("/unitalking/voice?recording=a.mp4%20%5Boutput%5D", "no file of the input folder"),
+        ("/unitalking/voice?file=nobody", "nobody was not found"),
+    ],
+)
+def test_what_is_no_voice_is_named(host: ComfyUI, route: str, message: str) -> None:
+    code, said = refusal(host, route)
+    assert code == 404
+    assert message in said
