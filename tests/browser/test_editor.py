@@ -1,0 +1,136 @@
+"""What the editor shows of our nodes: folded inputs, help, live words about speech and voice, and graphs in files."""
+
+from __future__ import annotations
+
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from graphs import only_file
+from workflow import to_prompt
+
+if TYPE_CHECKING:
+    from comfyui import ComfyUI
+    from editor import Editor
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOW = "talking_portrait_voice"
+SHOWN = """type => app.graph.nodes.find(node => node.type === type)
+    .widgets.find(each => each.type === "progressText")?.value"""
+VISIBLE = """type => {
+    const node = app.graph.nodes.find(node => node.type === type)
+    return node.widgets.filter(widget => node.isWidgetVisible(widget)).map(widget => widget.name)
+}"""
+SET = """([type, name, value]) => {
+    const widget = app.graph.nodes.find(node => node.type === type).widgets.find(each => each.name === name)
+    widget.value = value
+    widget.callback(value)
+}"""
+DROP = """async ([url, name]) => {
+    const bytes = await (await fetch(url)).blob()
+    const data = new DataTransfer()
+    data.items.add(new File([bytes], name, { type: "video/mp4" }))
+    document.dispatchEvent(new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data }))
+}"""
+TYPED = "I have never said so many words in one clip before."
+
+
+def wait_for_text(editor: Editor, node_type: str, pattern: str) -> str:
+    """What is shown on a node, once it matches."""
+    for _ in range(60):
+        shown = editor.page.evaluate(SHOWN, node_type)
+        if shown and re.search(pattern, shown):
+            return shown
+        editor.page.wait_for_timeout(250)
+    raise AssertionError(f"{node_type} shows {shown!r}, expected {pattern!r}")
+
+
+def test_advanced_inputs_are_folded_and_come_back(editor: Editor) -> None:
+    editor.open_template(WORKFLOW)
+    folded = editor.page.evaluate(VISIBLE, "UniTalkingTextPrompt")
+    assert folded[:3] == ["speech", "scene", "sound"]
+    assert not {"negative_picture", "negative_sound", "prompt_style", "starts_at"} & set(folded)
+    room = editor.page.get_by_test_id("dom-widget-textarea").first.bounding_box()["height"]
+    editor.page.evaluate(
+        "type => app.graph.nodes.find(node => node.type === type).toggleAdvanced()", "UniTalkingTextPrompt"
+    )
+    assert {"negative_picture", "prompt_style"} <= set(editor.page.evaluate(VISIBLE, "UniTalkingTextPrompt"))
+    editor.shoot("advanced_shown")
+    assert editor.page.get_by_test_id("dom-widget-textarea").first.bounding_box()["height"] < 0.8 * room
+
+
+def test_the_length_of_a_speech_is_said_while_it_is_typed(editor: Editor) -> None:
+    editor.open_template(WORKFLOW)
+    box = editor.page.get_by_test_id("dom-widget-textarea").first
+    box.fill("Hello.")
+    short = wait_for_text(editor, "UniTalkingTextPrompt", r"^about 0\.\d s$|^about 1\.\d s$")
+    box.fill(TYPED)
+    long = wait_for_text(editor, "UniTalkingTextPrompt", r"^about [345]\.\d s$")
+    assert short != long
+    assert editor.prompt()["4"]["inputs"]["speech"] == TYPED
+    box.fill("")
+    wait_for_text(editor, "UniTalkingTextPrompt", "^nothing to say$")
+
+
+def test_a_voice_is_judged_when_it_is_chosen_and_can_be_heard(editor: Editor, host: ComfyUI) -> None:
+    node = "UniTalkingEncodeVoiceReference"
+    editor.open_template(WORKFLOW)
+    before = editor.prompt()
+    editor.page.evaluate(SET, [node, "sample_voice", "martin_deep"])
+    report = wait_for_text(editor, node, "Verdict: good")
+    assert report == host.get("/unitalking/voice?sample=martin_deep")["report"]
+    with editor.page.expect_response(lambda answer: "/unitalking/voice/sound" in answer.url) as heard:
+        editor.page.evaluate(SET, [node, "play", None])
+    assert heard.value.ok
+    assert heard.value.url.endswith("sample=martin_deep")
+    # The button is no input of the node.
+    after = editor.prompt()
+    assert {**before["3"]["inputs"], "sample_voice": "martin_deep"} == after["3"]["inputs"]
+    (kept,) = (each["widgets_values"] for each in editor.workflow()["nodes"] if each["type"] == node)
+    assert kept == ["martin_deep", True]
+    assert editor.errors == []
+
+
+@pytest.mark.parametrize("node_type", ["UniTalkingTextPrompt", "UniTalkingJointSampler"])
+def test_help_opens_on_the_node(editor: Editor, node_type: str) -> None:
+    editor.open_template(WORKFLOW)
+    editor.select(node_type)
+    editor.page.get_by_test_id("info-button").click()
+    page = (ROOT / "web" / "docs" / f"{node_type}.md").read_text(encoding="utf-8")
+    sentence = next(line for line in page.splitlines()[1:] if line.strip())
+    plain = re.sub(r"[`*]", "", sentence)
+    editor.page.locator(".node-help-content").get_by_text(plain[:60]).first.wait_for()
+    editor.shoot(f"help_{node_type}")
+    assert editor.errors == []
+
+
+def test_a_saved_clip_dropped_onto_the_editor_brings_its_graph_back(editor: Editor, host: ComfyUI) -> None:
+    workflow = json.loads((ROOT / "workflows" / f"{WORKFLOW}.json").read_text(encoding="utf-8"))
+    prompt = to_prompt(workflow, host.object_info())
+    with ThreadPoolExecutor(1) as other_thread:  # the browser's driver has an event loop in this one
+        file = only_file(host, other_thread.submit(host.queue, prompt, workflow, timeout_s=120).result())
+    place = file.relative_to(host.base_directory / "output")
+    view = f"{host.url}/api/view?filename={place.name}&subfolder={place.parent}&type=output"
+    assert editor.prompt() != prompt
+    editor.page.evaluate(DROP, [view, place.name])
+    editor.page.wait_for_function("() => app.graph.nodes.some(node => node.type === 'UniTalkingSaveMP4')")
+    assert editor.wrong_nodes == []
+    assert editor.prompt() == prompt
+    editor.shoot("dropped_clip", whole_graph=True)
+    assert editor.errors == []
+
+
+@pytest.mark.parametrize("name", [WORKFLOW, "best_of_four"])
+def test_nodes_2_0_draw_the_same_graph(editor: Editor, host: ComfyUI, name: str) -> None:
+    editor.set("Comfy.VueNodes.Enabled", True)
+    editor.open()
+    editor.open_template(name)
+    assert editor.wrong_nodes == []
+    workflow = json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    assert editor.prompt() == to_prompt(workflow, host.object_info())
+    editor.page.get_by_text("Show advanced inputs").first.wait_for()
+    editor.shoot(f"nodes_2_0_{name}", whole_graph=True)
+    assert editor.errors == []

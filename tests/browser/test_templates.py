@@ -1,0 +1,91 @@
+"""Every example, opened from the template browser and run by its button, in the real editor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from workflow import to_prompt
+
+if TYPE_CHECKING:
+    from comfyui import ComfyUI
+    from editor import Editor
+
+FOLDER = Path(__file__).resolve().parents[2] / "workflows"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+# Of weights that are not here: opened, never run. Which node is red for that, and how many files it misses at least.
+PUBLIC = {
+    "ovi_talking_video": ("UniTalkingModelLoader", 4),
+    "wan_video_only": ("UniTalkingModelLoader", 3),
+    "with_frame_interpolation": ("FrameInterpolationModelLoader", 1),
+    "with_upscaler": ("UpscaleModelLoader", 1),
+}
+OWN = [name for name in NAMES if name not in PUBLIC]
+PLAYER = """() => [...document.querySelectorAll("video, audio")]
+    .map(each => [each.tagName, each.duration, each.videoWidth || 0, each.error && each.error.message])"""
+PLAYS = """() => {
+    const player = document.querySelector("video, audio")
+    return player && player.readyState >= 3
+}"""
+PLAYED = """async () => {
+    const player = document.querySelector("video, audio")
+    player.muted = true
+    await player.play()
+    await new Promise(done => setTimeout(done, 1000))
+    return player.currentTime
+}"""
+
+
+def load(name: str) -> dict[str, Any]:
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_an_example_opens_without_a_missing_or_red_node(editor: Editor, host: ComfyUI, name: str) -> None:
+    editor.open_template(name)
+    assert editor.wrong_nodes == []
+    assert editor.prompt() == to_prompt(load(name), host.object_info())
+    editor.shoot(f"template_{name}", whole_graph=True)
+    assert editor.errors == []
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_an_example_of_public_weights_names_the_files_that_are_missing(editor: Editor, name: str) -> None:
+    loader, count = PUBLIC[name]
+    editor.open_template(name)
+    assert editor.wrong_nodes == [loader]
+    editor.page.get_by_test_id("error-overlay-see-errors").click()
+    (node,) = (node for node in load(name)["nodes"] if node["type"] == loader)
+    # Those that a widget names can be fetched by a button; the note links all of them.
+    offered = [file["name"] for file in node["properties"]["models"] if file["name"] in node["widgets_values"]]
+    for file in offered:
+        editor.page.get_by_text(file).last.wait_for()
+    editor.shoot(f"template_{name}")
+    assert len(offered) >= count
+    linked = editor.page.evaluate("() => [...document.querySelectorAll('.comfy-markdown a')].map(each => each.href)")
+    assert {file["url"] for file in node["properties"]["models"]} == set(linked)
+    assert editor.errors == []
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_an_example_runs_by_its_button_and_plays_in_its_node(editor: Editor, host: ComfyUI, name: str) -> None:
+    host.free()
+    editor.open_template(name)
+    heard = editor.run()
+    assert "execution_error" not in heard
+    assert {"execution_success", "executed", "progress"} <= set(heard)
+    if name != "speech_only":  # without pictures there is no preview of any
+        assert "b_preview" in heard
+    editor.page.wait_for_function(PLAYS, timeout=20_000)
+    players = editor.page.evaluate(PLAYER)
+    assert players
+    for kind, duration, width, error in players:
+        assert error is None
+        assert duration > 1
+        assert width > 0 or kind == "AUDIO"
+    assert editor.page.evaluate(PLAYED) > 0.2
+    editor.shoot(f"run_{name}", whole_graph=True)
+    assert editor.wrong_nodes == []
+    assert editor.errors == []
