@@ -134,3 +134,30 @@ def test_nodes_2_0_draw_the_same_graph(editor: Editor, host: ComfyUI, name: str)
     editor.page.get_by_text("Show advanced inputs").first.wait_for()
     editor.shoot(f"nodes_2_0_{name}", whole_graph=True)
     assert editor.errors == []
+
+
+@pytest.mark.parametrize("language", ["zh", "ja", "es"])
+def test_the_editor_speaks_the_users_language(editor: Editor, host: ComfyUI, language: str) -> None:
+    node_type = "UniTalkingTextPrompt"
+    texts = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))[node_type]
+    editor.set("Comfy.Locale", language)
+    editor.open()
+    editor.open_template(WORKFLOW)
+    shown = editor.page.evaluate(
+        """type => {
+            const node = app.graph.nodes.find(node => node.type === type)
+            return [node.title, node.widgets.map(widget => widget.label)]
+        }""",
+        node_type,
+    )
+    assert shown[0] == texts["display_name"]
+    assert texts["inputs"]["prompt_style"]["name"] in shown[1]
+    workflow = json.loads((ROOT / "workflows" / f"{WORKFLOW}.json").read_text(encoding="utf-8"))
+    assert editor.prompt() == to_prompt(workflow, host.object_info()), "values are not translated"
+    editor.select(node_type)
+    editor.page.get_by_test_id("info-button").click()
+    page = (ROOT / "web" / "docs" / node_type / f"{language}.md").read_text(encoding="utf-8")
+    heading = page.splitlines()[0].lstrip("# ")
+    editor.page.locator(".node-help-content").get_by_role("heading", name=heading).wait_for()
+    editor.shoot(f"language_{language}")
+    assert editor.errors == []
