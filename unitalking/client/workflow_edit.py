@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from workflow import WorkflowError, input_specs, node_name, widget_values
+from .workflow import WorkflowError, input_specs, node_name, widget_values
 
 
 def set_widget(workflow: dict[str, Any], class_type: str, name: str, value: Any, object_info: dict[str, Any]) -> None:
@@ -34,9 +34,7 @@ def set_widget(workflow: dict[str, Any], class_type: str, name: str, value: Any,
             raise WorkflowError(f"{node_name(node)} has no widget {name!r}; it has {', '.join(places)}.")
         values[places[name]] = value
         node["widgets_values"] = values
-        for entry in node.get("inputs", []):
-            if entry["name"] == name:
-                _cut(workflow, entry)
+    unwire(workflow, class_type, name)
 
 
 def wire_source(
@@ -79,6 +77,18 @@ def wire_source(
         workflow["last_link_id"] = link
     workflow["nodes"].append(source)
     workflow["last_node_id"] = number
+
+
+def unwire(workflow: dict[str, Any], class_type: str, name: str) -> None:
+    """Cut the links into the input `name` of every node of one class.
+
+    Raises:
+        WorkflowError: there is no such node.
+    """
+    for node in _nodes_of(workflow, class_type, name):
+        for entry in node.get("inputs", []):
+            if entry["name"] == name:
+                _cut(workflow, entry)
 
 
 def _nodes_of(workflow: dict[str, Any], class_type: str, name: str) -> list[dict[str, Any]]:

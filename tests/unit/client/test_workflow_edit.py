@@ -6,8 +6,9 @@ import copy
 from typing import Any
 
 import pytest
-from workflow import WorkflowError, to_prompt
-from workflow_edit import set_widget, wire_source
+
+from unitalking.client.workflow import WorkflowError, to_prompt
+from unitalking.client.workflow_edit import set_widget, wire_source
 
 OBJECT_INFO: dict[str, Any] = {
     "LoadImage": {
