@@ -77,6 +77,13 @@ def test_set_widget_cuts_a_link_into_it(workflow: dict[str, Any]) -> None:
     assert workflow["nodes"][3]["outputs"][0]["links"] == []
 
 
+def test_class_that_the_server_lacks_is_named(workflow: dict[str, Any]) -> None:
+    with pytest.raises(WorkflowError, match=r"Sampler \(node 3\): this ComfyUI has no such node type"):
+        set_widget(workflow, "Sampler", "steps", 4, {})
+    with pytest.raises(WorkflowError, match=r"Portrait \(node 2\): this ComfyUI has no such node type"):
+        wire_source(workflow, "LoadImage", ["new.png"], "Portrait", "image", {})
+
+
 def test_set_widget_names_what_is_missing(workflow: dict[str, Any]) -> None:
     with pytest.raises(WorkflowError, match="no Gone node, so its 'x' cannot be set"):
         set_widget(workflow, "Gone", "x", 4, OBJECT_INFO)
