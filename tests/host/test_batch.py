@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -216,6 +217,25 @@ def test_row_that_cannot_be_made_is_given_up_and_the_others_are_made(
     assert f"FAILED 2 times: {lines['bad']['error']}" in said.err
     assert said.out == f"{out / 'report.csv'}\n"
     assert not (out / "bad.mp4").exists()
+
+
+def test_given_files_are_what_the_clip_is_made_from(server: ComfyUI, tmp_path: Path) -> None:
+    for folder, name in (("portraits", "finn.jpg"), ("voices", "alice_clear.flac")):
+        shutil.copyfile(ROOT / "assets" / folder / name, tmp_path / f"my {name}")
+    rows = [{"name": "mine", "speech": "Hi.", "portrait": "my finn.jpg", "voice": "my alice_clear.flac"}]
+    assert main(command(write_table(tmp_path / "table.csv", rows), tmp_path, server.url)) == 0
+    with av.open(str(tmp_path / "mine.mp4")) as file:
+        prompt = json.loads(file.metadata["prompt"])
+    classes = {node["class_type"]: node["inputs"] for node in prompt.values()}
+    for loader, key, taker, socket in (
+        ("LoadImage", "image", "UniTalkingPortrait", "image"),
+        ("LoadAudio", "audio", "UniTalkingEncodeVoiceReference", "audio"),
+    ):
+        assert prompt[classes[taker][socket][0]]["class_type"] == loader
+        uploaded = server.base_directory / "input" / classes[loader][key]
+        given = rows[0]["portrait" if loader == "LoadImage" else "voice"]
+        assert uploaded.name.endswith(f"_{given}")
+        assert uploaded.read_bytes() == (tmp_path / given).read_bytes()
 
 
 def test_refused_value_is_the_rows_failure(server: ComfyUI, tmp_path: Path) -> None:
