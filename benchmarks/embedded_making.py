@@ -21,9 +21,9 @@ import torch
 from comfyui import PACK_NAME, ComfyUI
 from embedded_cases import LOADER, PORTRAIT, SAMPLER, TEXT, VOICE, Case, Given
 from package import ROOT
-from workflow import to_prompt
-from workflow_edit import set_widget, wire_source
 
+from unitalking.client.workflow import to_prompt
+from unitalking.client.workflow_edit import set_widget, wire_source
 from unitalking.evaluation.clips import read_media
 
 NODES = Path(__file__).resolve().parent / "embedded_nodes"

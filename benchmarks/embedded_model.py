@@ -31,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import environment
     from build_cache import SetupError
     from comfyui import ServerError
-    from comfyui_events import PromptError
     from embedded_cases import CASES
     from embedded_making import Job, make_clips
     from embedded_real import NotHeldOutError, check_held_out, write_real_clips
     from embedded_tables import all_tables, write_tables
-    from workflow import WorkflowError
 
+    from unitalking.client.outcome import PromptError
+    from unitalking.client.workflow import WorkflowError
     from unitalking.evaluation.codec_anchor import load_codec
     from unitalking.evaluation.judges import load_judges
 

@@ -12,25 +12,7 @@ from comfy_api.latest import InputImpl
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from .files import PACK
-
-NO_SAMPLE = "none"
-PORTRAITS, VOICES, CLIPS = (PACK / "assets" / name for name in ("portraits", "voices", "clips"))
-
-
-def portrait_choices() -> list[str]:
-    """Names of the built-in portraits."""
-    return [*_names(PORTRAITS, {".png", ".jpg"}), NO_SAMPLE]
-
-
-def voice_choices() -> list[str]:
-    """Names of the built-in voices."""
-    return [*_names(VOICES, {".flac"}), NO_SAMPLE]
-
-
-def clip_choices() -> list[str]:
-    """Names of the built-in clips of a person who speaks."""
-    return [*_names(CLIPS, {".mp4"}), NO_SAMPLE]
+from ..unitalking.samples import CLIPS, PORTRAITS, VOICES
 
 
 def load_clip(name: str) -> Any:
@@ -58,10 +40,6 @@ def load_voice(name: str) -> dict[str, Tensor | int]:
     samples = np.concatenate(frames, axis=1)
     scale = float(np.iinfo(samples.dtype).max) + 1 if np.issubdtype(samples.dtype, np.integer) else 1.0
     return {"waveform": torch.from_numpy(samples.astype(np.float32) / scale)[None], "sample_rate": rate}
-
-
-def _names(folder: Path, suffixes: set[str]) -> list[str]:
-    return sorted(file.stem for file in folder.glob("*") if file.suffix in suffixes)
 
 
 def _find(folder: Path, name: str) -> Path:

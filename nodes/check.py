@@ -19,8 +19,9 @@ from ..unitalking.evaluation.measure import judge_clip, spoken_words
 from ..unitalking.evaluation.sound import SAMPLE_RATE
 from ..unitalking.evaluation.table import ClipScores
 from ..unitalking.evaluation.verdict import Limits, Verdict, best_of, verdict
+from ..unitalking.samples import NO_SAMPLE, voice_choices
 from ..unitalking.voice import resample
-from .assets import NO_SAMPLE, load_voice, voice_choices
+from .assets import load_voice
 from .checks import check_finite
 from .constants import CATEGORY
 from .files import PACK

@@ -10,10 +10,11 @@ from ..unitalking import timeline
 from ..unitalking.config import PROMPT_STYLES, UniTalkingConfig
 from ..unitalking.domain import unlearned
 from ..unitalking.prompt import OVI_STYLES, compose_prompt, missing_tags, silent_prompt
+from ..unitalking.samples import NO_SAMPLE, voice_choices
 from ..unitalking.speech_timing import SPEECH_OPEN, TAIL_S, speech_duration_s
 from ..unitalking.text_cleaning import clean_text
 from ..unitalking.voice import analyse_voice, resample
-from .assets import NO_SAMPLE, load_voice, voice_choices
+from .assets import load_voice
 from .clip import speech_s
 from .constants import AUDIO_CONTEXT_KEY, CATEGORY, TURNS_KEY, VOICE_KEY, VOICE_TYPE
 from .messages import as_html, config_of, say

@@ -14,8 +14,9 @@ from torch.nn import functional
 from ..unitalking import timeline
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.portrait import FIT_MODES, fit_pictures
+from ..unitalking.samples import NO_SAMPLE, clip_choices
 from ..unitalking.voice import resample
-from .assets import NO_SAMPLE, clip_choices, load_clip
+from .assets import load_clip
 from .checks import check_finite
 from .constants import CATEGORY
 from .latents import empty_latent, foreign_picture, held, snap_size

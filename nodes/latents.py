@@ -13,8 +13,9 @@ from torch import Tensor
 from ..unitalking import timeline
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.portrait import fit_portrait
+from ..unitalking.samples import NO_SAMPLE, portrait_choices
 from ..unitalking.tasks import TASKS, Spans
-from .assets import NO_SAMPLE, load_portrait, portrait_choices
+from .assets import load_portrait
 from .constants import CATEGORY, LATENT_KEY
 from .messages import config_of, say
 from .vae import VideoVAE

@@ -9,9 +9,9 @@ from comfy_execution.graph_utils import GraphBuilder
 
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.prompt import compose_prompt
+from ..unitalking.samples import NO_SAMPLE, portrait_choices
 from ..unitalking.speech_split import split_speech
 from ..unitalking.speech_timing import speech_duration_s
-from .assets import NO_SAMPLE, portrait_choices
 from .clip import speech_s
 from .conditioning import VoiceSocket, planned_frames
 from .constants import CATEGORY

@@ -26,9 +26,15 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from comfyui_events import FINAL_EVENTS, Event, PromptError, Result, raise_failure, read_events, refusal
+from by_place import import_package
 
 PACK = Path(__file__).resolve().parent.parent
+import_package("unitalking", PACK / "unitalking")
+
+from comfyui_events import FINAL_EVENTS, Event, Result, raise_failure, read_events  # noqa: E402 (needs the package)
+
+from unitalking.client.outcome import refusal  # noqa: E402
+
 PACK_NAME = "ComfyUI-UniTalking"
 MODEL_FOLDERS = ("checkpoints", "diffusion_models", "loras", "text_encoders", "vae")
 
@@ -213,15 +219,12 @@ class ComfyUI:
             answer = self.post("/prompt", request)
         except urllib.error.HTTPError as error:
             answer = json.loads(error.read())
-        if answer.get("node_errors"):
-            if "prompt_id" in answer:
-                # The outputs that are valid run all the same.
-                self.post("/queue", {"delete": [answer["prompt_id"]]})
-                self.post("/interrupt", {"prompt_id": answer["prompt_id"]})
-            raise refusal(answer["node_errors"])
-        if "prompt_id" not in answer:
-            error = answer.get("error", {})
-            raise PromptError(f"{error.get('message')}: {error.get('details')}", details=answer)
+        if answer.get("node_errors") and "prompt_id" in answer:
+            # The outputs that are valid run all the same.
+            self.post("/queue", {"delete": [answer["prompt_id"]]})
+            self.post("/interrupt", {"prompt_id": answer["prompt_id"]})
+        if answer.get("node_errors") or "prompt_id" not in answer:
+            raise refusal(answer)
         return answer["prompt_id"]
 
     async def _outputs(self, prompt_id: str) -> dict[str, dict[str, Any]]:

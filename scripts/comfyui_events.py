@@ -1,4 +1,4 @@
-"""What a ComfyUI server tells its client about a prompt: events, results, failures."""
+"""What a ComfyUI server tells its client about a running prompt: events, and what they come to."""
 
 from __future__ import annotations
 
@@ -10,27 +10,11 @@ from typing import Any
 
 import aiohttp
 
+from unitalking.client.outcome import PromptError, failure, files_of
+
 FINAL_EVENTS = ("execution_success", "execution_error", "execution_interrupted")
 
 _PREVIEW, _TEXT, _PREVIEW_WITH_METADATA = 1, 3, 4
-
-
-class PromptError(Exception):
-    """A prompt was refused, or a node raised.
-
-    Attributes:
-        node_id, node_type: of the first node that failed; empty if the prompt as a whole was refused.
-        message: what that node said.
-        exception_type: of an exception raised while running, for example "ValueError"; "" for a refused prompt.
-        details: the server's answer as it came.
-    """
-
-    def __init__(
-        self, message: str, *, node_id: str = "", node_type: str = "", exception_type: str = "", details: Any = None
-    ) -> None:
-        self.node_id, self.node_type, self.message = node_id, node_type, message
-        self.exception_type, self.details = exception_type, details
-        super().__init__(f"{node_type} (node {node_id}): {message}" if node_id else message)
 
 
 class PromptInterrupted(PromptError):
@@ -60,8 +44,7 @@ class Result:
 
     def files(self) -> list[dict[str, str]]:
         """The files that nodes reported, each with "filename", "subfolder", "type"; in the order of the nodes' ids."""
-        lists = (value for node in self.outputs.values() for value in node.values() if isinstance(value, list))
-        return [item for items in lists for item in items if isinstance(item, dict) and "filename" in item]
+        return files_of(self.outputs)
 
     def of_kind(self, kind: str) -> list[Event]:
         """The events of one type, in order."""
@@ -96,24 +79,7 @@ def raise_failure(event: Event) -> None:
     """Raise what a final event that is not a success says."""
     if event.kind == "execution_success":
         return
-    node = {"node_id": event.data.get("node_id", ""), "node_type": event.data.get("node_type", "")}
     if event.kind == "execution_interrupted":
+        node = {"node_id": event.data.get("node_id", ""), "node_type": event.data.get("node_type", "")}
         raise PromptInterrupted("interrupted", **node, details=event.data)
-    raise PromptError(
-        event.data["exception_message"].strip(),
-        **node,
-        exception_type=event.data["exception_type"],
-        details=event.data,
-    )
-
-
-def refusal(node_errors: dict[str, Any]) -> PromptError:
-    """The error for the server's "node_errors", naming every node and input at fault."""
-    found = [
-        (node_id, node["class_type"], f"{error['message']}: {error['details']}")
-        for node_id, node in node_errors.items()
-        for error in node["errors"]
-    ]
-    (node_id, node_type, message), *others = found
-    message = "; ".join([message, *(f"{kind} (node {number}): {text}" for number, kind, text in others)])
-    return PromptError(message, node_id=node_id, node_type=node_type, details=node_errors)
+    raise failure(event.data)

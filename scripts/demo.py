@@ -81,23 +81,22 @@ def adapt(workflow: dict[str, Any], options: argparse.Namespace, object_info: di
     Raises:
         WorkflowError: the workflow has no node for an option.
     """
-    from workflow_edit import set_widget, wire_source
+    from unitalking.client.given import PORTRAIT, VOICE, give_seed, give_speech
+    from unitalking.client.workflow_edit import set_widget
 
-    model = os.path.join(MODEL_SUBFOLDER, options.model.name) if options.model else None
-    for class_type, name, value in (
-        ("UniTalkingModelLoader", "model", model),
-        ("UniTalkingTextPrompt", "speech", options.speech),
-        ("UniTalkingJointSampler", "steps", options.steps),
-        ("UniTalkingJointSampler", "seed", options.seed),
-    ):
-        if value is not None:
-            set_widget(workflow, class_type, name, value, object_info)
-    if options.portrait:
-        widgets = [upload(options.portrait, "portrait" + options.portrait.suffix), "image"]
-        wire_source(workflow, "LoadImage", widgets, "UniTalkingPortrait", "image", object_info)
-    if options.voice:
-        widgets = [upload(options.voice, "voice" + options.voice.suffix)]
-        wire_source(workflow, "LoadAudio", widgets, "UniTalkingEncodeVoiceReference", "audio", object_info)
+    if options.model:
+        name = os.path.join(MODEL_SUBFOLDER, options.model.name)
+        set_widget(workflow, "UniTalkingModelLoader", "model", name, object_info)
+    if options.steps is not None:
+        set_widget(workflow, "UniTalkingJointSampler", "steps", options.steps, object_info)
+    if options.speech is not None:
+        give_speech(workflow, options.speech, object_info)
+    if options.seed is not None:
+        give_seed(workflow, options.seed, object_info)
+    for place, name in ((PORTRAIT, "portrait"), (VOICE, "voice")):
+        file = getattr(options, name)
+        if file:
+            place.give_file(workflow, upload(file, name + file.suffix), object_info)
 
 
 def run(options: argparse.Namespace) -> Path:
@@ -107,9 +106,10 @@ def run(options: argparse.Namespace) -> Path:
         DemoError: what went wrong in one line, with the place of the server's log where that helps.
     """
     from comfyui import ComfyUI, ServerError
-    from comfyui_events import PromptError
     from demo_progress import Progress
-    from workflow import WorkflowError, to_prompt
+
+    from unitalking.client.outcome import PromptError, saved_clip
+    from unitalking.client.workflow import WorkflowError, to_prompt
 
     _make_folder(options.out)
     base = Path(tempfile.mkdtemp(prefix="unitalking-demo-"))
@@ -124,10 +124,7 @@ def run(options: argparse.Namespace) -> Path:
             adapt(workflow, options, object_info, server.upload)
             prompt = to_prompt(workflow, object_info)
             result = server.queue(prompt, workflow, on_event=Progress(prompt, object_info), timeout_s=24 * 3600)
-            videos = [item for item in result.files() if item["filename"].endswith(".mp4")]
-            if not videos:
-                raise DemoError(f"The workflow {options.workflow} ran, but saved no MP4.")
-            return _keep(server.output_path(videos[-1]), options)
+            return _keep(server.output_path(saved_clip(result.outputs)), options)
     except WorkflowError as error:
         raise DemoError(str(error)) from error
     except (PromptError, ServerError, OSError) as error:

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from comfyui import PACK_NAME, ComfyUI
-from workflow import input_specs
+
+from unitalking.client.workflow import input_specs
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCALES = ROOT / "locales"

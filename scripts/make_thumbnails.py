@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from comfyui import ComfyUI
 from PIL import Image, ImageDraw, ImageFont
-from workflow import to_prompt
+
+from unitalking.client.workflow import to_prompt
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = ROOT / "workflows"
@@ -79,7 +80,6 @@ def main(names: list[str]) -> int:
     if not comfyui:
         print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
         return 1
-    sys.path.append(str(ROOT))
     device = () if torch.accelerator.is_available() else ("--cpu",)
     with tempfile.TemporaryDirectory() as folder, ComfyUI(Path(comfyui), Path(folder), extra_args=device) as server:
         object_info = server.object_info()

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from comfyui import ComfyUI
-from workflow import input_specs
+
+from unitalking.client.workflow import input_specs
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = ROOT / "workflows"

@@ -12,7 +12,6 @@ inside ComfyUI would find ours. So three ways of importing stand side by side, e
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import signal
 import sys
@@ -34,20 +33,7 @@ sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
 sys.path += [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 
-def import_package(name: str, folder: Path) -> ModuleType:
-    """The package in `folder`, imported under `name`; its submodules are then importable as `name.<module>`."""
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
+from by_place import import_package  # noqa: E402 (needs the path)
 
 import_package("unitalking", ROOT / "unitalking")
 

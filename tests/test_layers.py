@@ -28,10 +28,15 @@ WORKSHOP = tuple(f"unitalking.{name}" for name in ("synthetic", "training", "eva
 CHECK = "nodes.check"
 # ComfyUI's own encoders for making data sets, imported when a person names a folder of it; `comfy` and nothing else.
 HOST_ENCODERS = "unitalking.training.prepare.host_encoders"
-# The command that fetches files, run by a person; nothing else of the pack may know it.
-DOWNLOAD = "unitalking.download"
+# The commands that fetch files, and that queue clips on servers, run by a person; nothing else of the pack knows them.
+DOWNLOAD, BATCH = "unitalking.download", "unitalking.batch"
 # What a room imports only where a person asks for it, beyond the libraries of all.
-ON_DEMAND = {DOWNLOAD: {"huggingface_hub", "tqdm"}, "unitalking.checkpoint.gguf_files": {"gguf"}}
+ON_DEMAND = {
+    DOWNLOAD: {"huggingface_hub", "tqdm"},
+    "unitalking.checkpoint.gguf_files": {"gguf"},
+    f"{BATCH}.server": {"aiohttp"},
+    f"{BATCH}.run": {"aiohttp"},
+}
 WITHOUT_TENSORS = ("unitalking.timeline", "unitalking.mapping", "unitalking.speech_timing", "unitalking.config")
 NOT_FOR_THE_NETWORK = (*(f"unitalking.{name}" for name in ("flow", "guidance", "checkpoint", "codec")), *WORKSHOP)
 
@@ -90,11 +95,11 @@ def nodes_add_no_dependency(name: str, source: str) -> list[str]:
 
 
 def pack_uses_no_network(name: str, source: str) -> list[str]:
-    """Nothing is fetched behind the user's back: by one command, which nothing imports."""
-    if name == DOWNLOAD:
+    """Nothing is fetched or sent behind the user's back: by two commands, which nothing imports."""
+    if within(name, DOWNLOAD, BATCH):
         return []
-    if any(within(target, DOWNLOAD) for target, _ in imports(name, source)):
-        return [DOWNLOAD]
+    if commands := [target for target, _ in imports(name, source) if within(target, DOWNLOAD, BATCH)]:
+        return commands
     return [top for target, _ in imports(name, source) if (top := target.split(".")[0]) in NETWORK]
 
 
@@ -154,6 +159,8 @@ RULES: dict[Rule, list[tuple[str, str]]] = {
     pack_uses_no_network: [
         ("nodes.loaders", "from urllib.request import urlopen"),
         ("nodes.loaders", "from ..unitalking.download import fetch"),
+        ("nodes.save", "from ..unitalking.batch.server import Server"),
+        ("unitalking.client.outcome", "import aiohttp"),
     ],
     lengths_take_no_tensors: [("unitalking.timeline", "from torch import Tensor")],
     network_knows_no_task: [

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from graphs import only_file
-from workflow import to_prompt
+
+from unitalking.client.workflow import to_prompt
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from workflow import to_prompt
+
+from unitalking.client.workflow import to_prompt
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import av
 import numpy as np
 import pytest
-from comfyui_events import PromptError, Result
+from comfyui_events import Result
 from safetensors.torch import load_file
 from tiny_model import TINY_MODEL
 from torch import Tensor
+
+from unitalking.client.outcome import PromptError
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI

@@ -12,7 +12,8 @@ import pytest
 import torch
 from graphs import Media, only_file, read_media
 from safetensors.torch import save_file
-from workflow import set_input, to_prompt
+
+from unitalking.client.workflow import set_input, to_prompt
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI

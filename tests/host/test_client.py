@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from comfyui_events import Event, PromptError, PromptInterrupted
+from comfyui_events import Event, PromptInterrupted
+
+from unitalking.client.outcome import PromptError
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI

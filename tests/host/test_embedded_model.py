@@ -34,7 +34,8 @@ sys.path.append(str(ROOT / "benchmarks"))
 from embedded_cases import CASES, SAMPLER, Case  # noqa: E402 (needs the path)
 from embedded_making import Job, Maker, open_server  # noqa: E402
 from embedded_real import write_real_clips  # noqa: E402
-from workflow import to_prompt  # noqa: E402
+
+from unitalking.client.workflow import to_prompt  # noqa: E402
 
 MODEL = ROOT / "models" / "unitalking_embedded.safetensors"
 CLIPS, MASKED, LONGEST_S, DATA_SEED, SEED = 6, 3, 2.5, 500, 7

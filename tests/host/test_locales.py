@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from graphs import fetch
 from make_locales import ENGLISH, NODES, PAGES, flat, languages, node_texts, read
-from workflow import input_specs
+
+from unitalking.client.workflow import input_specs
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI

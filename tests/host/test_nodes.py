@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from graphs import fetch
-from workflow import input_specs
+
+from unitalking.client.workflow import input_specs
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI

@@ -12,9 +12,9 @@ import pytest
 from graphs import Media, only_file, read_media
 from public_files import OVI, WAN, network, ovi_published, wan_native
 from safetensors.torch import save_file
-from workflow import to_prompt
 
 from unitalking.checkpoint.random_model import TINY, write_random
+from unitalking.client.workflow import to_prompt
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from workflow import to_prompt
+from unitalking.client.workflow import to_prompt
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from graphs import Media, Node, fetch, only_file, read_media, read_sound, texts
 from PIL import Image
-from workflow import input_specs, to_prompt
+
+from unitalking.client.workflow import input_specs, to_prompt
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI

@@ -9,7 +9,8 @@ import demo
 import pytest
 from comfyui_events import Event
 from demo_progress import Progress
-from workflow import WorkflowError, to_prompt
+
+from unitalking.client.workflow import WorkflowError, to_prompt
 
 LOADERS = {
     kind: {"input": {"required": {name: [[], {}]}}, "output": [kind[4:].upper()], "output_name": [kind[4:].upper()]}

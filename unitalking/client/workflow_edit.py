@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from workflow import WorkflowError, input_specs, node_name, widget_values
+from .workflow import WorkflowError, input_specs, node_name, type_of, widget_values
 
 
 def set_widget(workflow: dict[str, Any], class_type: str, name: str, value: Any, object_info: dict[str, Any]) -> None:
@@ -28,15 +28,13 @@ def set_widget(workflow: dict[str, Any], class_type: str, name: str, value: Any,
         values = list(node.get("widgets_values") or [])
         places = {
             found: place
-            for found, _, place in widget_values(object_info[class_type]["input"], deque(enumerate(values)), node)
+            for found, _, place in widget_values(type_of(node, object_info)["input"], deque(enumerate(values)), node)
         }
         if places.get(name) is None:
             raise WorkflowError(f"{node_name(node)} has no widget {name!r}; it has {', '.join(places)}.")
         values[places[name]] = value
         node["widgets_values"] = values
-        for entry in node.get("inputs", []):
-            if entry["name"] == name:
-                _cut(workflow, entry)
+    unwire(workflow, class_type, name)
 
 
 def wire_source(
@@ -61,7 +59,7 @@ def wire_source(
         WorkflowError: there is no such node, or its class has no such input.
     """
     targets = _nodes_of(workflow, class_type, name)
-    if name not in dict(input_specs(object_info[class_type]["input"])):
+    if name not in dict(input_specs(type_of(targets[0], object_info)["input"])):
         raise WorkflowError(f"{class_type} has no input {name!r}.")
     number = max(node["id"] for node in workflow["nodes"]) + 1
     x, y = targets[0].get("pos", [0, 0])[:2]
@@ -79,6 +77,18 @@ def wire_source(
         workflow["last_link_id"] = link
     workflow["nodes"].append(source)
     workflow["last_node_id"] = number
+
+
+def unwire(workflow: dict[str, Any], class_type: str, name: str) -> None:
+    """Cut the links into the input `name` of every node of one class.
+
+    Raises:
+        WorkflowError: there is no such node.
+    """
+    for node in _nodes_of(workflow, class_type, name):
+        for entry in node.get("inputs", []):
+            if entry["name"] == name:
+                _cut(workflow, entry)
 
 
 def _nodes_of(workflow: dict[str, Any], class_type: str, name: str) -> list[dict[str, Any]]:

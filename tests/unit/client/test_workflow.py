@@ -6,7 +6,8 @@ import copy
 from typing import Any
 
 import pytest
-from workflow import WorkflowError, set_input, to_prompt
+
+from unitalking.client.workflow import WorkflowError, set_input, to_prompt
 
 CODECS = [
     {"key": "auto", "inputs": {"required": {}}},

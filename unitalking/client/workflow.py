@@ -48,8 +48,6 @@ def to_prompt(workflow: dict[str, Any], object_info: dict[str, Any]) -> dict[str
             raise WorkflowError(
                 f"{node_name(node)} is a subgraph: unpack it in the editor, subgraphs cannot be run here."
             )
-        if node["type"] not in object_info:
-            raise WorkflowError(f"{node_name(node)}: this ComfyUI has no such node type. Is its pack installed?")
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": _inputs(node, graph, object_info)}
     return prompt
 
@@ -119,7 +117,7 @@ def _bypass(node: dict[str, Any], slot: int) -> int | None:
 
 
 def _inputs(node: dict[str, Any], graph: _Graph, object_info: dict[str, Any]) -> dict[str, Any]:
-    spec = object_info[node["type"]]["input"]
+    spec = type_of(node, object_info)["input"]
     inputs = _widget_inputs(node, spec)
     known = dict(input_specs(spec))
     for entry in node.get("inputs", []):
@@ -173,6 +171,13 @@ def widget_values(
         seed = options.get("control_after_generate") or name in ("seed", "noise_seed")
         if seed and values and values[0][1] in _AFTER_GENERATE:
             values.popleft()
+
+
+def type_of(node: dict[str, Any], object_info: dict[str, Any]) -> dict[str, Any]:
+    """What the server says of the node's class; a WorkflowError if it does not know it."""
+    if node["type"] not in object_info:
+        raise WorkflowError(f"{node_name(node)}: this ComfyUI has no such node type. Is its pack installed?")
+    return object_info[node["type"]]
 
 
 def input_specs(spec: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, dict[str, Any]]]]:

@@ -6,8 +6,9 @@ import copy
 from typing import Any
 
 import pytest
-from workflow import WorkflowError, to_prompt
-from workflow_edit import set_widget, wire_source
+
+from unitalking.client.workflow import WorkflowError, to_prompt
+from unitalking.client.workflow_edit import set_widget, wire_source
 
 OBJECT_INFO: dict[str, Any] = {
     "LoadImage": {
@@ -74,6 +75,13 @@ def test_set_widget_cuts_a_link_into_it(workflow: dict[str, Any]) -> None:
     set_widget(workflow, "Sampler", "steps", 4, OBJECT_INFO)
     assert to_prompt(workflow, OBJECT_INFO)["3"]["inputs"]["steps"] == 4
     assert workflow["nodes"][3]["outputs"][0]["links"] == []
+
+
+def test_class_that_the_server_lacks_is_named(workflow: dict[str, Any]) -> None:
+    with pytest.raises(WorkflowError, match=r"Sampler \(node 3\): this ComfyUI has no such node type"):
+        set_widget(workflow, "Sampler", "steps", 4, {})
+    with pytest.raises(WorkflowError, match=r"Portrait \(node 2\): this ComfyUI has no such node type"):
+        wire_source(workflow, "LoadImage", ["new.png"], "Portrait", "image", {})
 
 
 def test_set_widget_names_what_is_missing(workflow: dict[str, Any]) -> None:
