@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from ..unitalking.checkpoint.files import ModelFile, load_strict
 from ..unitalking.checkpoint.parts import build_part, part_config
 from ..unitalking.codec.text_encoder import END_ID, expected_times, tokenize
-from ..unitalking.speech_timing import LEAD_S, TAIL_S
+from ..unitalking.prompt import compose_prompt
+from ..unitalking.speech_timing import LEAD_S, TAIL_S, speech_duration_s
 
 TOKENS_KEY = "unitalking_bytes"
-START_KEY = "unitalking_start"  # one token whose time is when the speech may begin
+SPOKEN_KEY = "unitalking_spoken"  # two tokens: from when on the speech may be spoken, and when it ends (0: as planned)
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +33,15 @@ class ByteTokenizer:
         pass
 
     def tokenize_with_weights(
-        self, text: str, return_word_ids: bool = False, start_s: float = 0.0, **options: Any
+        self, text: str, return_word_ids: bool = False, start_s: float = 0.0, end_s: float = 0.0, **options: Any
     ) -> dict[str, list]:
-        """One chunk of tokens, as long as the text; `start_s` seconds of the clip are given before it is spoken."""
+        """One chunk of tokens, as long as the text; `start_s` seconds of the clip are given before it is spoken, and it
+        ends at `end_s`, 0 standing for as planned."""
         room = len(text.encode("utf-8", "replace")) + 1
         ids, _ = tokenize(text, room)
         tokens = [(token, 1.0, time) for token, time in zip(ids, expected_times(text, room), strict=True)]
-        return {TOKENS_KEY: [tokens]} | ({START_KEY: [[(END_ID, 1.0, start_s)]]} if start_s else {})
+        spoken = [(END_ID, 1.0, start_s), (END_ID, 1.0, end_s)]
+        return {TOKENS_KEY: [tokens]} | ({SPOKEN_KEY: [spoken]} if start_s or end_s else {})
 
     def untokenize(self, token_weight_pair: list) -> list:
         """Tokens with the byte that each stands for."""
@@ -85,12 +88,13 @@ class ByteEncoder(nn.Module):
         return end + TAIL_S if end > LEAD_S + 1e-6 else 0.0
 
     def _spoken(self, tokens: dict[str, list], ids: Tensor, times: Tensor) -> Tensor | None:
-        """When the speech begins and ends, (1, 2) seconds, where a part of the clip is given before it."""
-        if START_KEY not in tokens:
+        """When the speech begins and ends, (1, 2) seconds, where it is told."""
+        if SPOKEN_KEY not in tokens:
             return None
-        start_s = tokens[START_KEY][0][0][2]
-        ends = self.encoder.clock(ids, times).amax(1)
-        return torch.stack([torch.full_like(ends, LEAD_S + start_s), ends + start_s], dim=1)
+        start_s, end_s = (token[2] for token in tokens[SPOKEN_KEY][0])
+        planned = self.encoder.clock(ids, times).amax(1) + start_s
+        ends = torch.full_like(planned, end_s) if end_s else planned
+        return torch.stack([torch.full_like(ends, LEAD_S + start_s), ends], dim=1)
 
     def _row(self, tokens: dict[str, list]) -> tuple[Tensor, Tensor]:
         row = tokens[TOKENS_KEY][0]
@@ -111,6 +115,12 @@ def speech_s(clip: comfy.sd.CLIP, prompt: str) -> float | None:
     """How long a clip must be to hold the speech of a prompt, in seconds; None where the text encoder has no clock."""
     encoder = clip.cond_stage_model
     return encoder.speech_s(clip.tokenize(prompt)) if isinstance(encoder, ByteEncoder) else None
+
+
+def planned_s(clip: comfy.sd.CLIP, speech: str) -> float:
+    """How long a clip must be to hold a speech, in seconds: as the text encoder says, or `speech_timing`."""
+    known = speech_s(clip, compose_prompt(speech))
+    return speech_duration_s(speech) if known is None else known
 
 
 def load_bundled_clip(file: ModelFile) -> comfy.sd.CLIP:

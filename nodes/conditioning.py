@@ -172,6 +172,17 @@ class TextPrompt(io.ComfyNode):
                     tooltip="Seconds of the clip that are given before this is spoken: wire held_s of Continue AV.",
                     advanced=True,
                 ),
+                io.Float.Input(
+                    "ends_at",
+                    default=0.0,
+                    min=0.0,
+                    max=600.0,
+                    step=0.001,
+                    optional=True,
+                    tooltip="When the last word ends, in seconds of the clip: wire ends_at of Style Reference. 0: as "
+                    "planned.",
+                    advanced=True,
+                ),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
@@ -196,6 +207,7 @@ class TextPrompt(io.ComfyNode):
         prompt_style: str,
         voice: Voice | VoiceTurns | None = None,
         starts_at: float = 0.0,
+        ends_at: float = 0.0,
     ) -> io.NodeOutput:
         """Encodes the prompt for both streams and plans the clip's length from the speech."""
         config = config_of(model, "Text Prompt")
@@ -212,7 +224,7 @@ class TextPrompt(io.ComfyNode):
         if style not in OVI_STYLES and not speech.strip():
             notes.append("no speech: nothing will be said")
         notes += unlearned_text(speech + scene + sound, config)
-        positive = encode_text(clip, prompt, config, "prompt", notes, starts_at)
+        positive = encode_text(clip, prompt, config, "prompt", notes, starts_at, ends_at)
         negative = encode_text(clip, negative_picture, config, "negative for the picture", notes)
         unheard = encode_text(clip, negative_sound, config, "negative for the sound", notes)
         planned_s = speech_s(clip, compose_prompt(speech))
@@ -250,12 +262,18 @@ def unlearned_text(text: str, config: UniTalkingConfig) -> tuple[str, ...]:
 
 
 def encode_text(
-    clip: Any, text: str, config: UniTalkingConfig, name: str, notes: list[str], starts_at: float = 0.0
+    clip: Any,
+    text: str,
+    config: UniTalkingConfig,
+    name: str,
+    notes: list[str],
+    starts_at: float = 0.0,
+    ends_at: float = 0.0,
 ) -> list:
     """Conditioning of a text: weights off, cut to the model's length with the end token kept, which is noted.
 
     UMT5 gets its text cleaned, as it was trained; a model's own encoder of bytes gets it as it is, and knows when it is
-    spoken: not before `starts_at` seconds.
+    spoken: not before `starts_at` seconds, the last word until `ends_at` where that is not 0.
 
     Raises:
         ValueError: no text encoder is wired.
@@ -264,7 +282,7 @@ def encode_text(
         raise ValueError("Text Prompt: no text encoder is wired: connect clip of Load UniTalking Model.")
     if config.text_encoder is None:
         text = clean_text(text)
-    timed = {"start_s": starts_at} if starts_at and config.text_encoder is not None else {}
+    timed = {} if config.text_encoder is None else {"start_s": starts_at, "end_s": ends_at}
     tokens = clip.tokenize(text, disable_weights=True, **timed)
     for chunks in tokens.values():
         for row in chunks:

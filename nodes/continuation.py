@@ -76,12 +76,10 @@ class Continue(io.ComfyNode):
         check_finite(audio["waveform"], "the clip's sound")
         wanted = overlap - 1 + (frames or config.trained.frames)
         size, notes = snap_size(config, images.shape[2], images.shape[1], wanted)
-        rates = (config.fps, config.sample_rate, config.samples_per_latent)
         tail = tail_of(audio, len(images), overlap, config.fps)
-        sound = encode_sound(audio_vae, tail, audio["sample_rate"], timeline.audio_latents(overlap, *rates))
-        sound = sound[:, :, : timeline.audio_latents_within(overlap, *rates)]
+        sound = encode_beginning(audio_vae, tail, audio["sample_rate"], overlap, config)
         pictures, _ = fit_pictures(images[-overlap:], *size[:2], "crop")  # grey or see-through ones become RGB
-        latent = hold_beginning(empty_latent(config, *size), vae.encode(pictures), sound, config)
+        latent = hold_beginning(empty_latent(config, *size), vae.encode(pictures), sound, config, "Continue AV")
         seconds = float(timeline.duration_s(overlap, config.fps))
         say(cls, "\n".join([f"{overlap} frames ({seconds:.2f} s) are given, {size[2] - overlap} follow", *notes]))
         return io.NodeOutput(latent, seconds)
@@ -142,7 +140,9 @@ class Join(io.ComfyNode):
         return io.NodeOutput(pictures, {"waveform": sound[None], "sample_rate": rate})
 
 
-def hold_beginning(latent: dict[str, Any], encoded: Tensor, sound: Tensor, config: UniTalkingConfig) -> dict[str, Any]:
+def hold_beginning(
+    latent: dict[str, Any], encoded: Tensor, sound: Tensor, config: UniTalkingConfig, node: str
+) -> dict[str, Any]:
     """The LATENT with its first latents of both streams set and held.
 
     Args:
@@ -150,6 +150,7 @@ def hold_beginning(latent: dict[str, Any], encoded: Tensor, sound: Tensor, confi
         encoded: video latents (1, C, k + 1, H, W).
         sound: audio latents (1, C, n), those that the given pictures determine fully.
         config: the model's rates.
+        node: for the message.
 
     Raises:
         ValueError: latents of another codec.
@@ -157,12 +158,21 @@ def hold_beginning(latent: dict[str, Any], encoded: Tensor, sound: Tensor, confi
     video, audio = (part.clone() for part in latent["samples"].unbind())
     if encoded.shape[1] != video.shape[1] or encoded.shape[3:] != video.shape[3:]:
         raise ValueError(
-            f"Continue AV: the VAE gives latents of shape {tuple(encoded.shape)}, the clip has {tuple(video.shape)}: "
+            f"{node}: the VAE gives latents of shape {tuple(encoded.shape)}, the clip has {tuple(video.shape)}: "
             "use vae of the same Load UniTalking Model."
         )
     count = encoded.shape[2]
     video[:, :, :count], audio[:, :, : sound.shape[2]] = encoded.to(video), sound.to(audio)
     return held(latent, (video, audio), "infill", config, ((0, count),))
+
+
+def encode_beginning(
+    audio_vae: Any, waveform: Tensor, sample_rate: int, frames: int, config: UniTalkingConfig
+) -> Tensor:
+    """The sound (1, channels, S) of so many frames as the latents (1, C, n) that it determines fully."""
+    rates = (config.fps, config.sample_rate, config.samples_per_latent)
+    sound = encode_sound(audio_vae, waveform, sample_rate, timeline.audio_latents(frames, *rates))
+    return sound[:, :, : timeline.audio_latents_within(frames, *rates)]
 
 
 def tail_of(audio: dict[str, Any], frames: int, overlap: int, fps: float) -> Tensor:

@@ -65,7 +65,8 @@ class Decode(io.ComfyNode):
         """Decodes clip by clip."""
         video, audio = streams_of(latent)
         fps = fps or float(latent.get(LATENT_KEY, {}).get("fps", DEFAULT_FPS))
-        frames = latent.get(LATENT_KEY, {}).get("frames")
+        about = latent.get(LATENT_KEY, {})
+        frames, cut = about.get("frames"), about.get("cut", 0)
         images, sounds, clips = [], [], []
         count = (audio if video is None else video).shape[0]
         # Its updates are also where the host cancels.
@@ -76,6 +77,8 @@ class Decode(io.ComfyNode):
             length = frames if pictures is None else pictures.shape[0]
             sound = None if audio is None else decode_sound(audio_vae, audio[index : index + 1], length, fps)
             bar.update(1)
+            if cut:
+                pictures, sound = without_beginning(pictures, sound, cut, fps)
             images.append(NO_PICTURE if pictures is None else pictures)
             # Nothing, as the host has it for a silent video: Save MP4 and Create Video take that.
             sounds.append(sound)
@@ -145,6 +148,18 @@ def decode_sound(audio_vae: Any, audio: Tensor, frames: int | None, fps: float) 
     kept = waveform.shape[-1] if frames is None else timeline.samples_kept(frames, fps, rate)
     missing = max(0, kept - waveform.shape[-1])
     return {"waveform": torch.nn.functional.pad(waveform[..., :kept], (0, missing)), "sample_rate": rate}
+
+
+def without_beginning(
+    pictures: Tensor | None, sound: dict[str, Any] | None, frames: int, fps: float
+) -> tuple[Tensor | None, dict[str, Any] | None]:
+    """A clip's pictures (F, H, W, 3) and AUDIO without its first `frames` pictures and their sound."""
+    if pictures is not None:
+        pictures = pictures[frames:]
+    if sound is not None:
+        begin = timeline.samples_kept(frames, fps, sound["sample_rate"])
+        sound = {**sound, "waveform": sound["waveform"][..., begin:]}
+    return pictures, sound
 
 
 def _video(pictures: Tensor, sound: dict[str, Any] | None, fps: float) -> Any:

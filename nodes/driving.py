@@ -105,6 +105,7 @@ class DrivingVideo(io.ComfyNode):
                 io.Combo.Input(
                     "sample_clip",
                     options=clip_choices(),
+                    default="question",
                     tooltip="Built-in clip of a drawn person who speaks, used when nothing is wired.",
                 ),
                 io.Float.Input(
@@ -157,20 +158,16 @@ class DrivingVideo(io.ComfyNode):
         if video is None and images is None:
             if sample_clip == NO_SAMPLE:
                 raise ValueError("Driving Video: no video. Wire a VIDEO, or images, or choose a sample clip.")
-            video, sample = load_clip(sample_clip), (_sample_used("video", sample_clip),)
+            video, sample = load_clip(sample_clip), (sample_used("video", sample_clip),)
         rate = timeline.rational(fps) if video is None else Fraction(video.get_frame_rate())
-        if not LOWEST_FPS <= rate <= HIGHEST_FPS:
-            raise ValueError(
-                f"Driving Video: the video has {float(rate):g} pictures per second, expected {LOWEST_FPS} to "
-                f"{HIGHEST_FPS}: convert it first."
-            )
-        given_s = Fraction(len(images)) / rate if video is None else _lasts(video)
+        checked_rate(rate, "Driving Video")
+        given_s = Fraction(len(images)) / rate if video is None else video_lasts(video)
         what = "Driving Video: the video"
         part = part_of(config, given_s, start_s, what, whole=False)
         if video is None:
             images = images[round(part.start_s * rate) :]
         else:
-            images = _pictures_of(video, part, timeline.duration_s(part.frames, config.fps))
+            images, _ = used_part(video, part, timeline.duration_s(part.frames, config.fps))
             # A file says how long its longest stream is.
             found_s = part.start_s + Fraction(len(images)) / rate
             part = part._replace(frames=min(part.frames, part_of(config, found_s, start_s, what, whole=False).frames))
@@ -212,6 +209,7 @@ class DrivingAudio(io.ComfyNode):
                 io.Combo.Input(
                     "sample_recording",
                     options=clip_choices(),
+                    default="question",
                     tooltip="The sound of a built-in clip, used when nothing is wired.",
                 ),
                 _start_input("recording"),
@@ -256,7 +254,7 @@ class DrivingAudio(io.ComfyNode):
             if sample_recording == NO_SAMPLE:
                 raise ValueError("Driving Audio: no recording. Wire an AUDIO, or choose a sample.")
             audio = load_clip(sample_recording).get_components().audio
-            notes.append(_sample_used("audio", sample_recording))
+            notes.append(sample_used("audio", sample_recording))
         waveform, rate = audio["waveform"][:1], audio["sample_rate"]
         if not waveform.numel():
             raise ValueError("Driving Audio: the AUDIO is empty: wire a recording.")
@@ -326,7 +324,7 @@ def hold_stream(latent: dict[str, Any], task: str, encoded: Tensor, config: UniT
     return held(latent, tuple(streams), task, config)
 
 
-def _sample_used(socket: str, name: str) -> str:
+def sample_used(socket: str, name: str) -> str:
     """What to say where nothing came: a wired clip without a stream gives nothing, too."""
     return f"{socket}: nothing is wired, or what is wired has none, so the sample {name} is used."
 
@@ -337,18 +335,38 @@ def _encode(vae: Any, pictures: Tensor) -> Tensor:
     return vae.encode(pictures)
 
 
-def _lasts(video: Any) -> Fraction:
+def video_lasts(video: Any) -> Fraction:
+    """Length of a VIDEO in seconds."""
     return Fraction(video.get_duration()).limit_denominator(10**6)
 
 
-def _pictures_of(video: Any, part: Part, lasts: Fraction) -> Tensor:
-    """The used part of a VIDEO; a file is read no further than that."""
+def checked_rate(rate: Fraction, node: str) -> Fraction:
+    """Pictures per second of a clip, if a node takes it.
+
+    Raises:
+        ValueError: a rate that no clip has.
+    """
+    if not LOWEST_FPS <= rate <= HIGHEST_FPS:
+        raise ValueError(
+            f"{node}: the video has {float(rate):g} pictures per second, expected {LOWEST_FPS} to {HIGHEST_FPS}: "
+            "convert it first."
+        )
+    return rate
+
+
+def used_part(video: Any, part: Part, lasts: Fraction) -> tuple[Tensor, dict[str, Any] | None]:
+    """Pictures and sound of a VIDEO from the part's start on; a file is read no further than `lasts` seconds."""
     if isinstance(video, InputImpl.VideoFromFile):
         spare_s = 1 / float(video.get_frame_rate())
         cut = video.as_trimmed(float(part.start_s), float(lasts) + spare_s, strict_duration=False)
-        return cut.get_components().images
+        components = cut.get_components()
+        return components.images, components.audio
     components = video.get_components()
-    return components.images[round(part.start_s * Fraction(components.frame_rate)) :]
+    audio = components.audio
+    if audio is not None:
+        begin = round(part.start_s * audio["sample_rate"])
+        audio = {**audio, "waveform": audio["waveform"][..., begin:]}
+    return components.images[round(part.start_s * Fraction(components.frame_rate)) :], audio
 
 
 def _start_input(what: str) -> io.Input:

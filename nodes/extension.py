@@ -20,6 +20,7 @@ from .routes import register_routes
 from .sampler import JointSampler
 from .sampling import FlowSigmas, FlowUniPC, JointNoise
 from .save import SaveMP4
+from .style_reference import StyleReference
 from .voice_files import LoadVoice, SaveVoice
 from .voice_turn import VoiceTurn
 
@@ -37,6 +38,7 @@ NODES: list[type[io.ComfyNode]] = [
     DrivingAudio,
     SplitSpeech,
     Continue,
+    StyleReference,
     JointNoise,
     FlowUniPC,
     FlowSigmas,

@@ -8,11 +8,9 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import GraphBuilder
 
 from ..unitalking.config import UniTalkingConfig
-from ..unitalking.prompt import compose_prompt
 from ..unitalking.samples import NO_SAMPLE, portrait_choices
 from ..unitalking.speech_split import split_speech
-from ..unitalking.speech_timing import speech_duration_s
-from .clip import speech_s
+from .clip import planned_s
 from .conditioning import VoiceSocket, planned_frames
 from .constants import CATEGORY
 from .continuation import DEFAULT_OVERLAP, OVERLAP_TOOLTIP
@@ -24,7 +22,7 @@ from .voice import single_voice
 
 def speech_parts(clip: Any, speech: str, longest_s: float) -> list[str]:
     """A speech in parts of at most `longest_s`, as long as the text encoder says, or the rule where it has no clock."""
-    return split_speech(speech, lambda text: _lasts(clip, text), longest_s)
+    return split_speech(speech, lambda text: planned_s(clip, text), longest_s)
 
 
 def longest_part_s(config: UniTalkingConfig, overlap: int) -> float:
@@ -74,7 +72,7 @@ class SplitSpeech(io.ComfyNode):
         parts = speech_parts(clip, speech, longest_s or longest_part_s(config, DEFAULT_OVERLAP))
         if not parts:
             raise ValueError("Split Speech: there is no speech: write some into it.")
-        frames = [planned_frames(_lasts(clip, part), config, []) for part in parts]
+        frames = [planned_frames(planned_s(clip, part), config, []) for part in parts]
         say(cls, "\n".join(f"{each} frames: {part}" for each, part in zip(frames, parts, strict=True)))
         return io.NodeOutput(parts, frames, len(parts))
 
@@ -185,8 +183,3 @@ def _first_clip(graph: GraphBuilder, model: Any, vae: Any, frames: Any, image: A
         return empty.out(0)
     face = {"sample_portrait": sample_portrait, "fit": "crop"} | ({} if image is None else {"image": image})
     return graph.node("UniTalkingPortrait", latent=empty.out(0), vae=vae, **face).out(0)
-
-
-def _lasts(clip: Any, part: str) -> float:
-    known = speech_s(clip, compose_prompt(part))
-    return speech_duration_s(part) if known is None else known

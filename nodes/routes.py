@@ -12,9 +12,10 @@ from aiohttp import web
 from comfy_extras.nodes_audio import load
 from server import PromptServer
 
+from ..unitalking.samples import voice_choices
 from ..unitalking.speech_timing import speech_duration_s
 from ..unitalking.voice import analyse_voice
-from .assets import load_voice, sample_voice_path, voice_choices
+from .assets import load_voice, sample_voice_path
 from .conditioning import LONGEST_VOICE_S
 from .files import VOICE_FOLDER, find_part
 from .voice_files import described_voice

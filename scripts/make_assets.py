@@ -55,9 +55,15 @@ VOICES: dict[str, tuple[str, str]] = {
 }
 
 
-# Held-out clips by number: someone speaks a sentence, to be dubbed anew or given another face.
-CLIPS: dict[str, int] = {"question": 59, "weather": 20}
-CLIP_SOURCE = SyntheticConfig(clips=60, seed=77, split="held_out")
+# Held-out clips by number: someone speaks a sentence, to be dubbed anew or given another face; and someone with a
+# manner of their own, for Style Reference.
+SPOKEN = SyntheticConfig(clips=60, seed=77, split="held_out")
+MOVING = SyntheticConfig(clips=60, seed=78, split="held_out", vocabulary="common", longest_s=2.1, manners=1.0)
+CLIPS: dict[str, tuple[SyntheticConfig, int]] = {
+    "question": (SPOKEN, 59),
+    "weather": (SPOKEN, 20),
+    "manner": (MOVING, 11),
+}
 CLIP_CRF = "16"
 
 
@@ -104,20 +110,20 @@ def make_clips(folder: Path) -> None:
         MissingEspeakError: espeak-ng is not installed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    source = SyntheticClips(CLIP_SOURCE)
-    for name, number in CLIPS.items():
+    for name, (config, number) in CLIPS.items():
+        source = SyntheticClips(config)
         path, clip = folder / f"{name}.mp4", source.clip(number)
-        write_clip(path, clip.frames.numpy(), clip.samples)
+        write_clip(path, clip.frames.numpy(), clip.samples, config)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {source.spec(number).speech!r}")
 
 
-def write_clip(path: Path, frames: np.ndarray, samples: torch.Tensor) -> None:
+def write_clip(path: Path, frames: np.ndarray, samples: torch.Tensor, config: SyntheticConfig) -> None:
     """Pictures (F, H, W, 3) and samples (S,) as H.264 and FLAC."""
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        picture = container.add_stream("libx264", rate=CLIP_SOURCE.fps, options={"crf": CLIP_CRF, "preset": "veryslow"})
+        picture = container.add_stream("libx264", rate=config.fps, options={"crf": CLIP_CRF, "preset": "veryslow"})
         picture.height, picture.width = frames.shape[1:3]
         picture.pix_fmt, picture.codec_context.thread_count = "yuv420p", 1
-        sound = container.add_stream("flac", rate=CLIP_SOURCE.sample_rate, layout="mono")
+        sound = container.add_stream("flac", rate=config.sample_rate, layout="mono")
         for each in frames:
             container.mux(picture.encode(av.VideoFrame.from_ndarray(each, format="rgb24")))
         container.mux(picture.encode(None))

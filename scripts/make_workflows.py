@@ -192,6 +192,23 @@ def best_of_four(title: str, note: str, speech: str) -> list[Step]:
     return steps
 
 
+def style_reference(title: str, note: str, speech: str) -> list[Step]:
+    """A reference clip and its words before the new clip."""
+    parts = {name: ("model", slot) for slot, name in enumerate(("model", "clip", "vae", "audio_vae"))}
+    words = {"transcript": "eighty store ticket river", "speech": speech}
+    steps = talking_portrait(title, note, portrait="", voice=True)
+    by_name = {step.name: step for step in steps}
+    style = Step("style", "UniTalkingStyleReference", 1, 420, words, parts)
+    steps.insert(2, style)
+    steps.remove(by_name["latent"])
+    by_name["voice"].wires["audio"] = ("style", 3)
+    by_name["voice"].column = by_name["prompt"].column = 2
+    by_name["prompt"].widgets = {"speech": "", "scene": "", "sound": "Clear speech."}
+    by_name["prompt"].wires |= {"speech": ("style", 1), "ends_at": ("style", 2)}
+    by_name["sampler"].wires["latent"] = ("style", 0)
+    return steps
+
+
 def upscaled(title: str, note: str) -> list[Step]:
     """Pictures through a stock upscale model; the sound goes past it."""
     wires = {"upscale_model": ("upscaler", 0), "image": ("decode", 0)}
@@ -318,6 +335,15 @@ GRAPHS = {
         "The pack's judges know its own model's faces, voices and 1,000 English words; for other models set **judges** "
         "to *public*.",
         "Good morning, my friend. The river is very long.",
+    ),
+    "style_reference": style_reference(
+        "Somebody goes on speaking",
+        "A short clip of somebody, and what is said in it, go before the new clip, which gets their face, their voice "
+        "and their way of moving. **Decode AV** leaves the reference out.\n\n"
+        "Wire a **Load Video** into **video**, write its words into **transcript** and the new ones into **speech**. "
+        "Both must fit into the model's longest clip, 4 s for the pack's own: choose 1 to 2 s of the reference.\n\n"
+        "Only use a clip of somebody who agrees.",
+        "Good morning, my friend.",
     ),
     "with_upscaler": upscaled(
         "A talking portrait, four times as large",

@@ -19,7 +19,7 @@ Rule = Callable[[str, str], list[str]]
 THIRD_PARTY = {"torch", "torchaudio", "numpy", "scipy", "safetensors"}
 HOST = {
     *("comfy", "comfy_api", "comfy_execution", "comfy_extras", "comfyui_version", "folder_paths"),
-    *("latent_preview", "node_helpers", "nodes", "server", "av", "PIL"),
+    *("latent_preview", "node_helpers", "nodes", "server", "aiohttp", "av", "PIL"),
 }
 NETWORK = {"urllib", "http", "socket", "ssl", "ftplib", "requests", "aiohttp", "httpx", "huggingface_hub"}
 # Data making, training and judging: rooms that need more than inference does, and that nothing else may need.
@@ -30,6 +30,8 @@ CHECK = "nodes.check"
 HOST_ENCODERS = "unitalking.training.prepare.host_encoders"
 # The commands that fetch files, and that queue clips on servers, run by a person; nothing else of the pack knows them.
 DOWNLOAD, BATCH = "unitalking.download", "unitalking.batch"
+# What answers the editor, on the host's own server.
+ROUTES = "nodes.routes"
 # What a room imports only where a person asks for it, beyond the libraries of all.
 ON_DEMAND = {
     DOWNLOAD: {"huggingface_hub", "tqdm"},
@@ -95,8 +97,9 @@ def nodes_add_no_dependency(name: str, source: str) -> list[str]:
 
 
 def pack_uses_no_network(name: str, source: str) -> list[str]:
-    """Nothing is fetched or sent behind the user's back: by two commands, which nothing imports."""
-    if within(name, DOWNLOAD, BATCH):
+    """Nothing is fetched or sent behind the user's back: by two commands, which nothing imports. What the editor asks
+    the host's own server is answered there."""
+    if within(name, DOWNLOAD, BATCH, ROUTES):
         return []
     if commands := [target for target, _ in imports(name, source) if within(target, DOWNLOAD, BATCH)]:
         return commands

@@ -33,6 +33,7 @@ DRIVEN = {
 }
 SPEECH_ALONE = {"speech_only": {"UniTalkingEncodeVoiceReference": True, "UniTalkingSaveMP4": False, "SaveAudio": True}}
 CHOSEN = {"best_of_four": {"UniTalkingCheckClip": True, "UniTalkingKeepBest": True}}
+STYLE = {"style_reference": {"UniTalkingStyleReference": True, "UniTalkingEmptyLatent": False}}
 LONG = {"long_talk": {"UniTalkingLongTalk": True, "UniTalkingJointSampler": False}}
 # Of weights that the pack does not bring; test_chained_workflows.py and test_public_workflows.py run them.
 CHAINED = {
@@ -42,6 +43,7 @@ CHAINED = {
 FILES = (
     OWN_MODEL
     | DRIVEN
+    | STYLE
     | SPEECH_ALONE
     | LONG
     | CHOSEN
@@ -59,7 +61,7 @@ def load(name: str) -> dict[str, Any]:
 Finished = tuple[dict[str, Any], dict[str, Any], "Result", Media]
 
 
-@pytest.fixture(scope="module", params=OWN_MODEL | DRIVEN | LONG | CHOSEN)
+@pytest.fixture(scope="module", params=OWN_MODEL | DRIVEN | STYLE | LONG | CHOSEN)
 def finished(request: pytest.FixtureRequest, host: ComfyUI) -> Finished:
     """A workflow, its prompt, what running it gave, and the file."""
     assert [path for path in (host.base_directory / "input").rglob("*") if path.is_file()] == []

@@ -335,11 +335,38 @@ MISTAKES = [
         "tests": ["tests/host/test_given_picture.py::test_the_picture_runs_once_and_the_sound_at_every_step"],
         "host": True,
     },
+    # ---- style reference
+    {
+        "name": "reference_left_in_the_clip",
+        "file": "nodes/decode.py",
+        "old": "            if cut:\n",
+        "new": "            if False:\n",
+        "tests": ["tests/host/test_style_reference.py::test_decoding_leaves_the_reference_out"],
+        "host": True,
+    },
+    {
+        "name": "everybody_speaks_as_planned",
+        "file": "nodes/style_reference.py",
+        "old": "pace = (heard_s - LEAD_S) / words_s",
+        "new": "pace = 1.0",
+        "tests": ["tests/host/test_style_reference.py::test_a_slow_speaker_goes_on_slowly"],
+        "host": True,
+    },
+    {
+        "name": "transcript_not_said",
+        "file": "nodes/style_reference.py",
+        "old": 'words = f"{_sentence(transcript)} {speech.strip()}"',
+        "new": "words = speech.strip()",
+        "tests": [
+            "tests/host/test_style_reference.py::test_the_reference_is_held_in_both_streams_and_the_rest_is_free"
+        ],
+        "host": True,
+    },
     # ---- continuation
     {
         "name": "words_begin_while_the_beginning_is_given",
         "file": "nodes/clip.py",
-        "old": "if START_KEY not in tokens:",
+        "old": "if SPOKEN_KEY not in tokens:",
         "new": "if True:",
         "tests": ["tests/host/test_continuation.py::test_words_begin_after_what_is_given"],
         "host": True,

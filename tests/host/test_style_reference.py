@@ -1,0 +1,142 @@
+"""Style Reference: a clip and its words are held before the new one, and Decode AV leaves them out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from lab import Parts
+
+from unitalking import timeline
+from unitalking.checkpoint.random_model import TINY
+from unitalking.speech_timing import LEAD_S
+
+pytestmark = pytest.mark.usefixtures("as_nodes_run")
+
+Pack = Callable[[str], ModuleType]
+WORDS, NEW = "eighty store ticket river", "Good morning."
+
+
+def style(pack: Pack, parts: Parts, transcript: str = WORDS, speech: str = NEW, **inputs: Any) -> Any:
+    """What the node gives for the sample clip, or for `video`."""
+    model, clip, vae, audio_vae = parts
+    given = {"sample_clip": "manner", "start_s": 0.0, "fit": "crop", **inputs}
+    node = pack("nodes.style_reference").StyleReference
+    return node.execute(model, clip, vae, audio_vae, transcript=transcript, speech=speech, **given).args
+
+
+def video_of(pack: Pack, waveform: Any) -> Any:
+    """The sample clip with another sound."""
+    latest = pytest.importorskip("comfy_api.latest")
+    components = pack("nodes.assets").load_clip("manner").get_components()
+    audio = None if waveform is None else {**components.audio, "waveform": waveform(components.audio["waveform"])}
+    made = latest.Types.VideoComponents(images=components.images, audio=audio, frame_rate=components.frame_rate)
+    return latest.InputImpl.VideoFromComponents(made)
+
+
+def test_the_reference_is_held_in_both_streams_and_the_rest_is_free(pack: Pack, parts: Parts) -> None:
+    latent, words, ends_at, audio = style(pack, parts)
+    about, (video, sound) = latent["unitalking"], latent["samples"].unbind()
+    cut = about["cut"]
+    assert 24 < cut < about["frames"]
+    assert cut % TINY.time_stride == 1
+    assert words == f"{WORDS}. {NEW}"
+    held, heard = (cut - 1) // TINY.time_stride + 1, TINY.audio_latents(cut)
+    masks = latent["noise_mask"].unbind()
+    assert masks[0][0, 0, :, 0, 0].tolist() == [0.0] * held + [1.0] * (video.shape[2] - held)
+    free = masks[1][0, 0].tolist()
+    assert free == [0.0] * free.index(1.0) + [1.0] * (len(free) - free.index(1.0))
+    assert heard - 1 <= free.index(1.0) <= heard
+    pictures = pack("nodes.assets").load_clip("manner").get_components().images
+    assert torch.equal(video[:, :, :held], parts.vae.encode(resized(pack, pictures[:cut])))
+    assert not video[:, :, held:].any()
+    assert not sound[:, :, free.index(1.0) :].any()
+    assert audio["waveform"].shape[-1] == timeline.samples_kept(cut, 24, audio["sample_rate"])
+    assert cut / 24 < ends_at < about["frames"] / 24
+
+
+def resized(pack: Pack, pictures: torch.Tensor) -> torch.Tensor:
+    size = (TINY.trained.width, TINY.trained.height)
+    return pack("unitalking.portrait").fit_pictures(pictures, *size, "crop")[0]
+
+
+def clock(parts: Parts, words: str) -> tuple[float, float]:
+    """When the model's text encoder expects the new words to begin, and all to end, if nothing is given."""
+    prompt = f"<S>{words}<E>"
+    encoder, tokens = parts.clip.cond_stage_model, parts.clip.tokenize(prompt)
+    times = encoder.encoder.clock(*encoder._row(tokens))[0]
+    return float(times[prompt.index(NEW)]), float(times.max())
+
+
+def test_the_new_words_begin_after_what_is_given(pack: Pack, parts: Parts) -> None:
+    latent, words, ends_at, _ = style(pack, parts)
+    begins, ends = clock(parts, words)
+    told = LEAD_S + (begins - LEAD_S) * (ends_at - LEAD_S) / (ends - LEAD_S)
+    given_s = latent["unitalking"]["cut"] / 24
+    assert told - 0.4 < given_s < told
+
+
+def test_a_slow_speaker_goes_on_slowly(pack: Pack, parts: Parts) -> None:
+    """Fewer words in the same time are a slower pace, for the new words as well."""
+    paces = []
+    for transcript in (f"{WORDS} again", WORDS):
+        _, words, ends_at, _ = style(pack, parts, transcript)
+        paces.append((ends_at - LEAD_S) / (clock(parts, words)[1] - LEAD_S))
+    assert paces[0] < paces[1]
+
+
+def test_decoding_leaves_the_reference_out(pack: Pack, parts: Parts) -> None:
+    latent, *_ = style(pack, parts)
+    drawn = torch.Generator().manual_seed(1)
+    nested = type(latent["samples"])
+    full = nested([torch.randn(part.shape, generator=drawn) for part in latent["samples"].unbind()])
+    decode = pack("nodes.decode").Decode
+    about = latent["unitalking"]
+    whole, cut = (
+        decode.execute({**latent, "samples": full, "unitalking": each}, parts.vae, parts.audio_vae, False, 0.0).args
+        for each in ({**about, "cut": 0}, about)
+    )
+    frames = about["cut"]
+    assert torch.equal(cut[0][0], whole[0][0][frames:])
+    begin = timeline.samples_kept(frames, 24, whole[1][0]["sample_rate"])
+    assert torch.equal(cut[1][0]["waveform"], whole[1][0]["waveform"][..., begin:])
+    assert cut[2][0].get_components().images.shape[0] == about["frames"] - frames
+
+
+def test_a_reference_that_is_too_long_is_cut_and_said(pack: Pack, parts: Parts, said: Callable[[], str]) -> None:
+    lasts = parts.model.model.unitalking.trained.max_frames
+    latent, *_ = style(pack, parts, "How much does a curious tribe", sample_clip="question", speech="Good morning.")
+    assert latent["unitalking"]["cut"] < latent["unitalking"]["frames"] <= lasts
+    assert "are the reference" in said()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "match"),
+    [
+        ({"transcript": " "}, "transcript is empty"),
+        ({"speech": ""}, "speech is empty"),
+        ({"sample_clip": "none"}, "no clip. Wire a VIDEO"),
+        ({"transcript": "river"}, r"speaks for .* takes about .*write exactly the words"),
+        ({"transcript": " ".join([WORDS] * 3)}, r"write exactly the words"),
+        ({"speech": "One two three four five six seven. " * 3}, "write less, or split it"),
+        ({"start_s": 9.0}, "nothing is left"),
+    ],
+)
+def test_what_does_not_fit_is_named(pack: Pack, parts: Parts, inputs: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        style(pack, parts, **inputs)
+
+
+@pytest.mark.parametrize(("sound", "match"), [(None, "has no sound"), (torch.zeros_like, "is silent")])
+def test_a_clip_in_which_nobody_speaks_is_refused(pack: Pack, parts: Parts, sound: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        style(pack, parts, video=video_of(pack, sound))
+
+
+def test_a_video_of_tensors_is_read_as_a_file_is(pack: Pack, parts: Parts) -> None:
+    file, tensors = style(pack, parts), style(pack, parts, video=video_of(pack, lambda sound: sound))
+    assert tensors[2] == pytest.approx(file[2], abs=0.02)
+    assert tensors[0]["unitalking"] == file[0]["unitalking"]
