@@ -55,7 +55,10 @@ def test_what_only_the_tests_import_is_no_reason_to_refuse_a_python_for_the_demo
     monkeypatch.setattr(environment, "HOST_MODULES", ("torchaudio",))
     monkeypatch.setattr(environment, "TOOL_MODULES", ("no_such_module",))
     monkeypatch.setenv("UNITALKING_PYTHON", sys.executable)
-    assert environment.python(with_tools=False) == Path(sys.executable)
+    try:
+        assert environment.python(with_tools=False) == Path(sys.executable)
+    except SetupError as error:
+        pytest.fail(str(error))
     with pytest.raises(SetupError, match="cannot import no_such_module"):
         environment.python()
 
