@@ -17,12 +17,15 @@ import av
 import pack as packer
 import pytest
 from build_cache import SetupError
-from comfyui import PACK_NAME
+from comfyui import ComfyUI
+from graphs import fetch
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("assets", "locales", "models", "nodes", "subgraphs", "unitalking", "web", "workflows")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 COMMAND = re.compile(r"python -m (unitalking[\w.]*\w)")
+# The registry's users get a folder of the project's name, and not of the repository's.
+FOLDER = "unitalking"
 # Whatever `ip` needs, only loopback is there.
 OFFLINE = ("unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"')
 
@@ -57,7 +60,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="module")
 def installed(files: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pack as a user has it: in the custom_nodes folder of a ComfyUI, without the repository around it."""
-    folder = tmp_path_factory.mktemp("installed") / "custom_nodes" / PACK_NAME
+    folder = tmp_path_factory.mktemp("installed") / "custom_nodes" / FOLDER
     for name in files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, folder / name)
@@ -123,6 +126,20 @@ def test_no_document_of_the_archive_links_to_a_file_that_is_not_in_it(files: lis
             if "://" not in target and path not in files:
                 missing.append(f"{name}: {target}")
     assert missing == []
+
+
+def test_the_installed_folder_serves_nodes_help_examples_and_the_model(installed: Path, comfyui_path: Path) -> None:
+    with ComfyUI(
+        comfyui_path, installed.parents[1], extra_args=("--cpu", "--whitelist-custom-nodes", FOLDER)
+    ) as server:
+        ours = {name: i for name, i in server.object_info().items() if i["python_module"] == f"custom_nodes.{FOLDER}"}
+        examples = server.get("/workflow_templates")[FOLDER]
+        helped = [fetch(server, f"/extensions/{FOLDER}/docs/{name}.md") for name in ours]
+    assert set(ours) == set(json.loads((installed / "node_list.json").read_text(encoding="utf-8")))
+    assert all(helped)
+    assert set(examples) == {path.stem for path in (installed / "workflows").glob("*.json")}
+    models = ours["UniTalkingModelLoader"]["input"]["required"]["model"][1]["options"]
+    assert models == ["unitalking_embedded.safetensors"]
 
 
 def test_the_demo_and_the_judges_need_nothing_but_the_archive(python: Callable[..., str], tmp_path: Path) -> None:
