@@ -36,8 +36,8 @@ PROFILE = (
 EYE, EYE_RADIUS = (0.47, 0.415), 0.026
 MOUTH, WAVE_RADII, WAVE_WIDTH, WAVE_ANGLE = (0.50, 0.64), (0.20, 0.30, 0.40), 0.042, 36
 CORNER = 0.2
-# Examples from top to bottom of the banner.
-SHOWN = ("talking_portrait_voice", "talking_portrait_text", "dub_a_silent_video")
+# Examples in two rows of the banner.
+SHOWN = (("talking_portrait_voice", "talking_portrait_text"), ("dub_a_silent_video", "speech_only"))
 TITLE, LINES = "UniTalking", ("Talking portraits in ComfyUI:", "picture and speech generated together")
 
 
@@ -70,17 +70,18 @@ def banner() -> Image.Image:
     """The mark and the name at the left, thumbnails of examples at the right."""
     width, height = BANNER_SIZE
     picture = _gradient(BANNER_SIZE)
-    row = height // len(SHOWN)
-    for number, name in enumerate(SHOWN):
-        with Image.open(WORKFLOWS / f"{name}.jpg") as thumbnail:
-            shown = thumbnail.convert("RGB").resize((row * thumbnail.width // thumbnail.height, row))
-        picture.paste(shown, (width - shown.width, number * row))
-    head = mark(620)
+    side = height // len(SHOWN)
+    for row, names in enumerate(SHOWN):
+        for column, name in enumerate(names):
+            with Image.open(WORKFLOWS / f"{name}.jpg") as thumbnail:
+                shown = thumbnail.convert("RGB").resize((side, side))
+            picture.paste(shown, (width - (len(names) - column) * side, row * side))
+    head = mark(600)
     picture.paste(head, (-36, height - head.height), head)
     draw = ImageDraw.Draw(picture)
-    draw.text((570, 250), TITLE, HEAD, ImageFont.load_default(88))
+    draw.text((545, 250), TITLE, HEAD, ImageFont.load_default(80))
     for number, line in enumerate(LINES):
-        draw.text((574, 372 + 36 * number), line, PALE, ImageFont.load_default(24))
+        draw.text((549, 372 + 36 * number), line, PALE, ImageFont.load_default(21))
     return picture
 
 

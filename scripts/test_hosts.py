@@ -20,9 +20,10 @@ import environment_build
 import tomllib
 from build_cache import SetupError, say
 from comfyui import PACK, PACK_NAME, ComfyUI, ServerError
-from comfyui_events import PromptError
 from make_node_list import node_list
-from workflow import to_prompt
+
+from unitalking.client.outcome import PromptError
+from unitalking.client.workflow import to_prompt
 
 WORKFLOW = "talking_portrait_voice"
 
