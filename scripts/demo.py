@@ -182,7 +182,7 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     try:
         if options.comfyui is None:
-            host, python = environment.comfyui(), environment.python()
+            host, python = environment.comfyui(), environment.python(with_tools=False)
             command = [str(python), str(Path(__file__).resolve()), *arguments, "--comfyui", str(host)]
             return environment.hand_over(command)
         signal.signal(signal.SIGTERM, signal.default_int_handler)

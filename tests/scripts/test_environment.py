@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import environment
+import environment_build
 import pytest
 from build_cache import Lock, SetupError, cache_folder
 
@@ -20,7 +21,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("UNITALKING_PYTHON", raising=False)
 
 
-def fake_comfyui(folder: Path, version: str = environment.COMFYUI_VERSION) -> Path:
+def fake_comfyui(folder: Path, version: str = environment_build.COMFYUI_VERSION) -> Path:
     folder.mkdir()
     (folder / "main.py").touch()
     (folder / "requirements.txt").write_text("# nothing\n")
@@ -42,16 +43,56 @@ def test_comfyui_path_to_something_else_is_named(monkeypatch: pytest.MonkeyPatch
 
 
 def test_running_python_wins_if_it_has_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "MODULES", ("json", "torchaudio"))
+    monkeypatch.setattr(environment, "HOST_MODULES", ("json", "torchaudio"))
+    monkeypatch.setattr(environment, "TOOL_MODULES", ("pytest",))
     assert environment.python() == Path(sys.executable)
     assert not cache_folder().exists()
 
 
+def test_what_only_the_tests_import_is_no_reason_to_refuse_a_python_for_the_demo(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(environment, "HOST_MODULES", ("torchaudio",))
+    monkeypatch.setattr(environment, "TOOL_MODULES", ("no_such_module",))
+    monkeypatch.setenv("UNITALKING_PYTHON", sys.executable)
+    try:
+        assert environment.python(with_tools=False) == Path(sys.executable)
+    except SetupError as error:
+        pytest.fail(str(error))
+    with pytest.raises(SetupError, match="cannot import no_such_module"):
+        environment.python()
+
+
+def test_an_installed_pack_takes_the_comfyui_around_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    around = fake_comfyui(tmp_path / "ComfyUI")
+    monkeypatch.setattr(environment, "SCRIPTS", around / "custom_nodes" / "pack" / "scripts")
+    interpreter = environment.python_of(around / ".venv")
+    interpreter.parent.mkdir(parents=True)
+    interpreter.symlink_to(sys.executable)
+    assert environment.comfyui() == around
+    assert environment._existing_pythons() == [Path(sys.executable), interpreter]
+    given = fake_comfyui(tmp_path / "mine")
+    monkeypatch.setenv("COMFYUI_PATH", str(given))
+    assert environment.comfyui() == given
+
+
+def test_an_installed_pack_fetches_nothing_and_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "environment_build", None)
+    with pytest.raises(SetupError, match=r"fetches none: set COMFYUI_PATH .* and UNITALKING_PYTHON"):
+        environment.comfyui()
+    assert not cache_folder().exists()
+
+
+def test_a_comfyui_that_cannot_be_fetched_is_named() -> None:
+    with pytest.raises(SetupError, match=r"ComfyUI 9\.9\.9 cannot be fetched; these can: .*0\.27\.0, 0\.30\.0"):
+        environment_build.comfyui("9.9.9")
+
+
 def test_given_python_that_lacks_modules_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("UNITALKING_PYTHON", sys.executable)
-    monkeypatch.setattr(environment, "MODULES", ("json", "no_such_module"))
+    monkeypatch.setattr(environment, "HOST_MODULES", ("json", "no_such_module"))
     with pytest.raises(SetupError, match=r"cannot import no_such_module"):
-        environment.python()
+        environment.python(with_tools=False)
 
 
 def test_python_that_cannot_be_run_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -62,12 +103,12 @@ def test_python_that_cannot_be_run_is_named(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_environment_is_built_again_only_when_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COMFYUI_PATH", str(fake_comfyui(tmp_path / "mine")))
-    monkeypatch.setattr(environment, "MODULES", ("no_such_module",))
-    monkeypatch.setattr(environment, "_FREE_GB", 0)
+    monkeypatch.setattr(environment, "HOST_MODULES", ("no_such_module",))
+    monkeypatch.setattr(environment_build, "_FREE_GB", 0)
     pins = tmp_path / "requirements.txt"
     pins.write_text("# one\n")
-    monkeypatch.setattr(environment, "REQUIREMENTS", pins)
-    monkeypatch.setattr(environment, "TRAINING_REQUIREMENTS", pins)
+    monkeypatch.setattr(environment_build, "REQUIREMENTS", pins)
+    monkeypatch.setattr(environment_build, "TRAINING_REQUIREMENTS", pins)
 
     first = environment.python()
     made_at = first.lstat().st_mtime_ns
@@ -85,17 +126,17 @@ def test_environment_is_built_again_only_when_needed(monkeypatch: pytest.MonkeyP
 
 
 def test_constraints_apply_only_to_the_comfyui_they_were_made_for(tmp_path: Path) -> None:
-    same = environment._host_requirements(fake_comfyui(tmp_path / "same"))
-    other = environment._host_requirements(fake_comfyui(tmp_path / "other", "0.31.0"))
-    assert same[-1] == environment.CONSTRAINTS
-    assert environment.CONSTRAINTS not in other
+    same = environment_build._host_requirements(fake_comfyui(tmp_path / "same"))
+    other = environment_build._host_requirements(fake_comfyui(tmp_path / "other", "0.31.0"))
+    assert same[-1] == environment_build.CONSTRAINTS
+    assert environment_build.CONSTRAINTS not in other
 
 
 def test_too_little_disk_says_how_much_and_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=3_000_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(SetupError, match=r"needs 9 GB .* 3\.0 GB free.*UNITALKING_CACHE"):
-        environment._build_python(tmp_path, Lock(-1), [])
+        environment_build._build_python(tmp_path, Lock(-1), [])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +151,7 @@ def test_too_little_disk_says_how_much_and_what_to_do(monkeypatch: pytest.Monkey
 def test_failed_command_shows_its_output_and_what_to_do(output: str, hint: str, tmp_path: Path) -> None:
     failing = [sys.executable, "-c", f"print({output!r}); raise SystemExit(1)"]
     with Lock.held(tmp_path / "lock") as lock, pytest.raises(SetupError) as caught:
-        environment._run(failing, tmp_path / "log", lock)
+        environment_build._run(failing, tmp_path / "log", lock)
     assert output in str(caught.value)
     assert hint in str(caught.value)
     assert output in (tmp_path / "log").read_text()
