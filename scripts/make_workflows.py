@@ -23,6 +23,8 @@ WORKFLOWS = ROOT / "workflows"
 COLUMN, GAP, TITLE = 380, 40, 40
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 AUTOGROW = "COMFY_AUTOGROW_V3"
+# What the Manager looks a missing node up by: the pack's name in the registry.
+OURS, PACK, HOST = "UniTalking", {"cnr_id": "unitalking"}, {"cnr_id": "comfy-core"}
 COLOURS = ("#3f789e", "#8A8", "#b58b2a", "#a1309b", "#444", "#3f789e")
 
 
@@ -434,6 +436,7 @@ def _node(step: Step, number: int, object_info: dict[str, Any]) -> dict[str, Any
     if step.type == "MarkdownNote":
         return {**node, "title": "Read me", "color": "#432", "bgcolor": "#653"}
     info = object_info[step.type]
+    node["properties"] |= PACK if step.type.startswith(OURS) else HOST
     for name, (kind, options) in input_specs(info["input"]):
         if kind == AUTOGROW:
             grown = [wire for wire in step.wires if wire.startswith(f"{name}.")]

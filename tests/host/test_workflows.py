@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tomllib
 from graphs import Media, Node, fetch, only_file, read_media, read_sound, texts
 from PIL import Image
 
@@ -140,6 +141,15 @@ def test_shows_the_nodes_of_its_task(name: str) -> None:
     assert {kind: kind in types for kind in FILES[name]} == FILES[name]
     assert types.count("MarkdownNote") >= 1
     assert all(len(node["widgets_values"][0]) > 80 for node in load(name)["nodes"] if node["type"] == "MarkdownNote")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_node_says_which_pack_it_is_of(name: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    for node in load(name)["nodes"]:
+        if node["type"] != "MarkdownNote":
+            ours = node["type"].startswith("UniTalking")
+            assert node["properties"]["cnr_id"] == (project if ours else "comfy-core")
 
 
 @pytest.mark.parametrize("name", FILES)
