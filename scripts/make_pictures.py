@@ -1,0 +1,108 @@
+"""Makes the README's moving picture and the picture of the graph after a run.
+
+Usage: python scripts/make_pictures.py [talking] [graph] (in the environment that scripts/environment.py builds, with
+COMFYUI_PATH set; the graph needs a browser, see browser.py). Both show what the pack's own model makes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import av
+import browser
+from comfyui import ComfyUI
+from PIL import Image
+
+from unitalking.client.workflow import set_input, to_prompt
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKFLOW = ROOT / "workflows" / "talking_portrait_voice.json"
+PICTURES = ROOT / "docs" / "pictures"
+SIDE, QUALITY = 256, 60
+# Portrait, voice, words; one after the other from left to right.
+SPEAKERS = (
+    ("amara", "alice_clear", "Good morning, it is good to see you."),
+    ("joseph", "martin_deep", "The little river runs to the sea."),
+    ("lena", "clara_calm", "I can say every word that you write."),
+)
+SCREEN = {"width": 1600, "height": 900}
+READY = """() => {
+    try { return app.graph && "UniTalkingSaveMP4" in LiteGraph.registered_node_types } catch (error) { return false }
+}"""
+FINISHED = "() => window.finished && document.querySelector('video')?.readyState >= 3"
+
+
+def talking(server: ComfyUI) -> Path:
+    """Three people side by side, each speaking in turn while the others wait."""
+    info, clips = server.object_info(), []
+    for portrait, voice, words in SPEAKERS:
+        prompt = to_prompt(json.loads(WORKFLOW.read_text(encoding="utf-8")), info)
+        set_input(prompt, "UniTalkingPortrait", "sample_portrait", portrait, info)
+        set_input(prompt, "UniTalkingEncodeVoiceReference", "sample_voice", voice, info)
+        set_input(prompt, "UniTalkingTextPrompt", "speech", words, info)
+        result = server.queue(prompt, timeout_s=600)
+        (saved,) = (server.output_path(item) for item in result.files() if item["type"] == "output")
+        with av.open(str(saved)) as container:
+            frames = [frame.to_image().resize((SIDE, SIDE)) for frame in container.decode(video=0)]
+        clips.append(frames[::2])  # twelve a second are enough for a page
+    strips = []
+    for turn, frames in enumerate(clips):
+        for frame in frames:
+            strip = Image.new("RGB", (SIDE * len(clips), SIDE))
+            for place, own in enumerate(clips):
+                strip.paste(frame if place == turn else own[0] if place > turn else own[-1], (place * SIDE, 0))
+            strips.append(strip)
+    path = PICTURES / "talking.webp"
+    options = {"save_all": True, "append_images": strips[1:], "duration": round(2000 / 24), "loop": 0}
+    strips[0].save(path, quality=QUALITY, method=6, **options)
+    return path
+
+
+def graph(server: ComfyUI) -> Path:
+    """The example in the real editor after its run."""
+    sys.path.append(str(browser.playwright(Path(sys.executable))))
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=browser.chromium(), args=["--no-sandbox", "--disable-gpu"])
+        page = chromium.new_page(viewport=SCREEN, device_scale_factor=1.25)
+        for name, value in {"Comfy.TutorialCompleted": "true", "LiteGraph.Canvas.MinFontSizeForLOD": "0"}.items():
+            page.request.post(f"{server.url}/api/settings/{name}", data=value)
+        page.goto(server.url, wait_until="domcontentloaded")
+        page.wait_for_function(READY)
+        page.evaluate("async graph => await app.loadGraphData(graph)", json.loads(WORKFLOW.read_text(encoding="utf-8")))
+        page.evaluate("() => app.api.addEventListener('execution_success', () => { window.finished = true })")
+        page.evaluate("() => app.extensionManager.command.execute('Comfy.Minimap.Toggle')")
+        page.get_by_test_id("queue-button").click()
+        page.wait_for_function(FINISHED, timeout=300_000)
+        page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
+        page.evaluate("() => { document.querySelector('video').currentTime = 1 }")
+        page.wait_for_timeout(1500)
+        shot = PICTURES / "graph.png"
+        page.screenshot(path=shot)
+        chromium.close()
+    path = PICTURES / "graph.jpg"
+    Image.open(shot).convert("RGB").save(path, quality=88)
+    shot.unlink()
+    return path
+
+
+def main(names: list[str]) -> int:
+    """Makes the pictures that are named, or both."""
+    comfyui = os.environ.get("COMFYUI_PATH")
+    if not comfyui:
+        print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
+        return 1
+    makers = {"talking": talking, "graph": graph}
+    with tempfile.TemporaryDirectory() as folder, ComfyUI(Path(comfyui), Path(folder)) as server:
+        for name in names or makers:
+            print(makers[name](server))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
