@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCALES = ROOT / "locales"
 PAGES = ROOT / "web" / "docs"
 ENGLISH = "en"
+MARKER = "<!-- inputs -->"  # what stands below is made from the schemas: see make_help.py
+PICTURE = "![](pictures/"
 NODES = "nodeDefs"  # the name is ComfyUI's
 NOTED = "english"
 
@@ -66,15 +68,21 @@ def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
     return texts
 
 
+def written(page: Path) -> str:
+    """What people wrote of a help page: without its picture and its table of inputs."""
+    body = page.read_text(encoding="utf-8").split(MARKER)[0]
+    return "\n".join(line for line in body.splitlines() if not line.startswith(PICTURE)).strip() + "\n"
+
+
 def english_texts(nodes: Mapping[str, Any]) -> dict[str, str]:
     """All that is to be translated, by its place: the texts of the nodes and their help pages."""
-    return flat(nodes) | {page.name: page.read_text(encoding="utf-8") for page in sorted(PAGES.glob("*.md"))}
+    return flat(nodes) | {page.name: written(page) for page in sorted(PAGES.glob("*.md"))}
 
 
 def translated_texts(language: str) -> dict[str, str]:
     """What is translated, by its place."""
     pages = sorted(PAGES.glob(f"*/{language}.md"))
-    return flat(read(language, NODES)) | {f"{page.parent.name}.md": page.read_text(encoding="utf-8") for page in pages}
+    return flat(read(language, NODES)) | {f"{page.parent.name}.md": written(page) for page in pages}
 
 
 def languages() -> list[str]:

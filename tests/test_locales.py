@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from make_locales import ENGLISH, NODES, PAGES, english_texts, flat, languages, misfits, read, translated_texts
+from make_locales import ENGLISH, NODES, PAGES, english_texts, flat, languages, misfits, read, translated_texts, written
 
 LANGUAGES = languages()
 NODE_TEXTS = read(ENGLISH, NODES)
@@ -114,7 +114,7 @@ def test_no_two_nodes_share_a_name(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("node", NODE_TEXTS)
 def test_a_help_page_says_all_that_the_english_one_says(language: str, node: str) -> None:
-    english, page = TEXTS[f"{node}.md"], (PAGES / node / f"{language}.md").read_text(encoding="utf-8")
+    english, page = TEXTS[f"{node}.md"], written(PAGES / node / f"{language}.md")
     assert structure(page) == structure(english)
     assert verbatim(english) - verbatim(page) == set()
 
@@ -122,7 +122,7 @@ def test_a_help_page_says_all_that_the_english_one_says(language: str, node: str
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("node", NODE_TEXTS)
 def test_a_help_page_calls_things_as_the_editor_does(language: str, node: str) -> None:
-    texts, page = read(language, NODES)[node], (PAGES / node / f"{language}.md").read_text(encoding="utf-8")
+    texts, page = read(language, NODES)[node], written(PAGES / node / f"{language}.md")
     title, english = texts["display_name"], NODE_TEXTS[node]["display_name"]
     # The English name stands beside it: error messages begin with it.
     titles = {f"# {title}"} if title == english else {f"# {title} ({english})", f"# {title}（{english}）"}

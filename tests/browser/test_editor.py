@@ -101,8 +101,10 @@ def test_help_opens_on_the_node(editor: Editor, node_type: str) -> None:
     editor.select(node_type)
     editor.page.get_by_test_id("info-button").click()
     page = (ROOT / "web" / "docs" / f"{node_type}.md").read_text(encoding="utf-8")
-    sentence = next(line for line in page.splitlines()[1:] if line.strip())
+    sentence = next(line for line in page.splitlines()[1:] if line.strip() and not line.startswith("!"))
     plain = re.sub(r"[`*]", "", sentence)
+    shown = f".node-help-content img[src*='{node_type}']"
+    editor.page.wait_for_function("place => document.querySelector(place)?.naturalWidth > 100", arg=shown)
     editor.page.locator(".node-help-content").get_by_text(plain[:60]).first.wait_for()
     editor.shoot(f"help_{node_type}")
     assert editor.errors == []

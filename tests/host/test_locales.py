@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from graphs import fetch
-from make_locales import ENGLISH, NODES, PAGES, flat, languages, node_texts, read
+from make_help import pages
+from make_locales import ENGLISH, MARKER, NODES, PAGES, flat, languages, node_texts, read
 
 from unitalking.client.workflow import input_specs
 
@@ -64,6 +65,27 @@ def test_choices_keep_their_names(infos: dict[str, dict[str, Any]], language: st
             lost += [f"{node}.md: {value}" for value in on_page - set(EMPHASISED.findall(own_page))]
     assert lost == []
     assert checked > 50
+
+
+def test_help_pages_show_the_node_and_all_of_its_inputs(host: ComfyUI) -> None:
+    stale = [
+        str(path.relative_to(PAGES))
+        for path, text in pages(host.object_info()).items()
+        if path.read_text(encoding="utf-8") != text
+    ]
+    assert stale == [], "run scripts/make_help.py"
+    assert {path.stem for path in (PAGES / "pictures").iterdir()} == set(read(ENGLISH, NODES))
+
+
+def test_the_table_names_every_input_with_its_default(infos: dict[str, dict[str, Any]]) -> None:
+    page = (PAGES / "UniTalkingSaveMP4" / "es.md").read_text(encoding="utf-8").split(MARKER)[1]
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    specs = list(input_specs(infos["UniTalkingSaveMP4"]["input"]))
+    assert len(rows) == len(specs)
+    for row, (name, (_, options)) in zip(rows, specs, strict=True):
+        assert f"`{name}`" in row
+        if isinstance(options.get("default"), float):
+            assert f"`{options['default']}`" in row
 
 
 def test_the_editor_gets_the_texts_of_every_language(host: ComfyUI) -> None:

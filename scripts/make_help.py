@@ -1,0 +1,138 @@
+"""Completes the nodes' help pages in every language: a picture of the node, and a table of all of its inputs.
+
+Usage: python scripts/make_help.py [--pictures] (in the environment that scripts/environment.py builds, with
+COMFYUI_PATH set). The pictures need a browser: see browser.py. People write the rest of a page, above MARKER; texts and
+defaults come from the nodes' schemas and from locales/.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import browser
+from comfyui import ComfyUI
+from make_locales import ENGLISH, MARKER, NODES, PAGES, PICTURE, languages, node_texts, read, written
+from PIL import Image
+
+from unitalking.client.workflow import input_specs
+
+PICTURES = PAGES / "pictures"
+SCALE, QUALITY = 1.5, 85
+# Heading, and the columns: input, what it is, value at first.
+WORDS = {
+    "en": ("Inputs", "input", "what it is", "default"),
+    "es": ("Entradas", "entrada", "qué es", "valor inicial"),
+    "ja": ("入力", "入力", "説明", "既定値"),
+    "zh": ("输入", "输入", "说明", "默认值"),
+}
+READY = """() => {
+    try { return app.graph && "UniTalkingSaveMP4" in LiteGraph.registered_node_types } catch (error) { return false }
+}"""
+SHOW = """type => {
+    app.graph.clear()
+    const node = LiteGraph.createNode(type)
+    app.graph.add(node)
+    node.setSize([Math.max(node.size[0], 340), node.size[1]])
+    app.canvas.ds.scale = 1
+    app.canvas.ds.offset = [120 - node.pos[0], 160 - node.pos[1]]
+    app.canvas.setDirty(true, true)
+    const box = app.canvas.canvas.getBoundingClientRect()
+    return { x: box.x + 105, y: box.y + 115, width: node.size[0] + 30, height: node.size[1] + 60 }
+}"""
+
+
+def completed(page: Path, node: str, language: str, info: Mapping[str, Any], texts: Mapping[str, Any]) -> str:
+    """A help page with what is made for it.
+
+    Args:
+        page: its file.
+        node: id of the node.
+        language: of the page.
+        info: of the node, from /object_info.
+        texts: names and tooltips of its inputs in the language.
+    """
+    title, body = written(page).split("\n", 1)
+    return f"{title}\n\n{PICTURE}{node}.jpg)\n\n{body.strip()}\n\n{MARKER}\n\n{_table(language, info, texts)}\n"
+
+
+def _table(language: str, info: Mapping[str, Any], texts: Mapping[str, Any]) -> str:
+    heading, *columns = WORDS[language]
+    lines = [f"## {heading}", "", f"| {' | '.join(columns)} |", "|---|---|---|"]
+    for name, (_, options) in input_specs(info["input"]):
+        label = texts[name]["name"]
+        shown = f"`{name}`" if label == name else f"**{label}** (`{name}`)"
+        default = options.get("default", next(iter(options.get("options", ())), ""))
+        value = "" if default == "" else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        lines.append(f"| {shown} | {_cell(texts[name].get('tooltip', ''))} | {value} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return html.escape(text, quote=False).replace("|", "\\|").replace("\n", " ")
+
+
+def pages(object_info: Mapping[str, Any]) -> dict[Path, str]:
+    """Every help page as it should be.
+
+    Args:
+        object_info: what ComfyUI answers to /object_info.
+    """
+    english, result = node_texts(object_info), {}
+    for language in (ENGLISH, *languages()):
+        nodes = english if language == ENGLISH else read(language, NODES)
+        for node in english:
+            path = PAGES / (f"{node}.md" if language == ENGLISH else f"{node}/{language}.md")
+            result[path] = completed(path, node, language, object_info[node], nodes[node]["inputs"])
+    return result
+
+
+def photograph(server: ComfyUI, nodes: list[str]) -> None:
+    """A picture of every node as the editor draws it."""
+    sys.path.append(str(browser.playwright(Path(sys.executable))))
+    from playwright.sync_api import sync_playwright
+
+    PICTURES.mkdir(exist_ok=True)
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=browser.chromium(), args=["--no-sandbox", "--disable-gpu"])
+        page = chromium.new_page(viewport={"width": 1300, "height": 1400}, device_scale_factor=SCALE)
+        settings = {"Comfy.TutorialCompleted": True, "LiteGraph.Canvas.MinFontSizeForLOD": 0}
+        settings["Comfy.Minimap.Visible"] = False
+        for name, value in settings.items():
+            page.request.post(f"{server.url}/api/settings/{name}", data=json.dumps(value))
+        page.goto(server.url, wait_until="domcontentloaded")
+        page.wait_for_function(READY)
+        for node in nodes:
+            page.evaluate(SHOW, node)
+            page.wait_for_timeout(400)
+            shot = PICTURES / f"{node}.png"
+            page.screenshot(path=shot, clip=page.evaluate(SHOW, node))
+            with Image.open(shot) as image:
+                image.convert("RGB").save(shot.with_suffix(".jpg"), quality=QUALITY)
+            shot.unlink()
+        chromium.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Writes the pages, and the pictures where they are asked for."""
+    comfyui = os.environ.get("COMFYUI_PATH")
+    if not comfyui:
+        print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as folder, ComfyUI(Path(comfyui), Path(folder)) as server:
+        object_info = server.object_info()
+        if "--pictures" in arguments:
+            photograph(server, list(node_texts(object_info)))
+    for path, text in pages(object_info).items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
