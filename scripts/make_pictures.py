@@ -29,6 +29,7 @@ SPEAKERS = (
     ("joseph", "martin_deep", "The little river runs to the sea."),
     ("lena", "clara_calm", "I can say every word that you write."),
 )
+SETTINGS = {"Comfy.TutorialCompleted": True, "LiteGraph.Canvas.MinFontSizeForLOD": 0, "Comfy.Minimap.Visible": False}
 SCREEN = {"width": 1600, "height": 900}
 READY = """() => {
     try { return app.graph && "UniTalkingSaveMP4" in LiteGraph.registered_node_types } catch (error) { return false }
@@ -70,13 +71,12 @@ def graph(server: ComfyUI) -> Path:
     with sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=browser.chromium(), args=["--no-sandbox", "--disable-gpu"])
         page = chromium.new_page(viewport=SCREEN, device_scale_factor=1.25)
-        for name, value in {"Comfy.TutorialCompleted": "true", "LiteGraph.Canvas.MinFontSizeForLOD": "0"}.items():
-            page.request.post(f"{server.url}/api/settings/{name}", data=value)
+        for name, value in SETTINGS.items():
+            page.request.post(f"{server.url}/api/settings/{name}", data=json.dumps(value))
         page.goto(server.url, wait_until="domcontentloaded")
         page.wait_for_function(READY)
         page.evaluate("async graph => await app.loadGraphData(graph)", json.loads(WORKFLOW.read_text(encoding="utf-8")))
         page.evaluate("() => app.api.addEventListener('execution_success', () => { window.finished = true })")
-        page.evaluate("() => app.extensionManager.command.execute('Comfy.Minimap.Toggle')")
         page.get_by_test_id("queue-button").click()
         page.wait_for_function(FINISHED, timeout=300_000)
         page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")

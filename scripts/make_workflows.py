@@ -108,7 +108,7 @@ def talking_portrait(title: str, note: str, *, portrait: str, voice: bool) -> li
         Step("model", "UniTalkingModelLoader", 0, 220),
         Step("prompt", "UniTalkingTextPrompt", 1, 500, words),
         Step("latent", "UniTalkingEmptyLatent", 2, 180),
-        Step("sampler", "UniTalkingJointSampler", 3, 640, {"seed": 7}),
+        Step("sampler", "UniTalkingJointSampler", 3, 700, {"seed": 7}),
         Step("decode", "UniTalkingDecode", 4, 170),
         Step("save", "UniTalkingSaveMP4", 4, 600),
     ]
