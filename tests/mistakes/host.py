@@ -392,8 +392,8 @@ MISTAKES = [
     {
         "name": "given_sound_filled_up_with_what_it_does_not_determine",
         "file": "nodes/continuation.py",
-        "old": ":, :, : timeline.audio_latents_within(overlap, *rates)",
-        "new": ":, :, : timeline.audio_latents(overlap, *rates)",
+        "old": ":, :, : timeline.audio_latents_within(frames, *rates)",
+        "new": ":, :, : timeline.audio_latents(frames, *rates)",
         "tests": [
             "tests/host/test_continuation.py::test_the_end_is_encoded_anew_and_held_in_both_streams",
         ],

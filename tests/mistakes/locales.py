@@ -21,7 +21,7 @@ MISTAKES = [
     {
         "name": "help_pages_need_no_translation",
         "file": SCRIPT,
-        "old": ' | {page.name: page.read_text(encoding="utf-8") for page in sorted(PAGES.glob("*.md"))}',
+        "old": ' | {page.name: written(page) for page in sorted(PAGES.glob("*.md"))}',
         "new": "",
         "tests": ["tests/test_locales.py::test_a_language_has_every_text_of_the_english_as_it_is"],
     },
