@@ -13,16 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import browser
 from comfyui import ComfyUI
+from editor_page import editor_page
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "workflows" / "talking_portrait_voice.json"
 NAME = "Talking Portrait"
 TARGET = ROOT / "subgraphs" / f"{NAME}.json"
-READY = """() => {
-    try { return app.graph && "UniTalkingSaveMP4" in LiteGraph.registered_node_types } catch (error) { return false }
-}"""
 # What people wire into the blueprint stands around the graph while it is made; widgets are passed on one by one.
 BUILD = """async ([workflow, name]) => {
     await app.loadGraphData(workflow, true, true, name)
@@ -54,22 +51,14 @@ BUILD = """async ([workflow, name]) => {
 }"""
 
 
-def published(comfyui: Path, python: Path, workflow: dict[str, Any]) -> str:
+def published(comfyui: Path, workflow: dict[str, Any]) -> str:
     """The blueprint as the editor saves it."""
-    sys.path.append(str(browser.playwright(python)))
-    from playwright.sync_api import sync_playwright
-
-    with tempfile.TemporaryDirectory() as folder, ComfyUI(comfyui, Path(folder)) as server, sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=browser.chromium(), args=["--no-sandbox", "--disable-gpu"])
-        page = chromium.new_page()
-        page.request.post(f"{server.url}/api/settings/Comfy.TutorialCompleted", data="true")
-        page.goto(server.url, wait_until="domcontentloaded")
-        page.wait_for_function(READY)
-        page.evaluate(BUILD, [workflow, NAME])
-        page.get_by_role("dialog").get_by_role("textbox").wait_for()
-        page.keyboard.press("Enter")
-        page.get_by_text("Saved to Nodes Library").wait_for()
-        chromium.close()
+    with tempfile.TemporaryDirectory() as folder, ComfyUI(comfyui, Path(folder)) as server:
+        with editor_page(server) as page:
+            page.evaluate(BUILD, [workflow, NAME])
+            page.get_by_role("dialog").get_by_role("textbox").wait_for()
+            page.keyboard.press("Enter")
+            page.get_by_text("Saved to Nodes Library").wait_for()
         (file,) = Path(folder).glob("user/*/subgraphs/*.json")
         return file.read_text(encoding="utf-8")
 
@@ -81,7 +70,7 @@ def main() -> int:
         print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
         return 1
     workflow = json.loads(SOURCE.read_text(encoding="utf-8"))
-    blueprint = json.loads(published(Path(comfyui), Path(sys.executable), workflow))
+    blueprint = json.loads(published(Path(comfyui), workflow))
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(json.dumps(blueprint, indent=1) + "\n", encoding="utf-8")
     print(TARGET)

@@ -8,7 +8,6 @@ defaults come from the nodes' schemas and from locales/.
 from __future__ import annotations
 
 import html
-import json
 import os
 import sys
 import tempfile
@@ -16,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import browser
 from comfyui import ComfyUI
+from editor_page import editor_page
 from make_locales import ENGLISH, MARKER, NODES, PAGES, PICTURE, languages, node_texts, read, written
 from PIL import Image
 
@@ -32,9 +31,6 @@ WORDS = {
     "ja": ("入力", "入力", "説明", "既定値"),
     "zh": ("输入", "输入", "说明", "默认值"),
 }
-READY = """() => {
-    try { return app.graph && "UniTalkingSaveMP4" in LiteGraph.registered_node_types } catch (error) { return false }
-}"""
 SHOW = """type => {
     app.graph.clear()
     const node = LiteGraph.createNode(type)
@@ -95,19 +91,8 @@ def pages(object_info: Mapping[str, Any]) -> dict[Path, str]:
 
 def photograph(server: ComfyUI, nodes: list[str]) -> None:
     """A picture of every node as the editor draws it."""
-    sys.path.append(str(browser.playwright(Path(sys.executable))))
-    from playwright.sync_api import sync_playwright
-
     PICTURES.mkdir(exist_ok=True)
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=browser.chromium(), args=["--no-sandbox", "--disable-gpu"])
-        page = chromium.new_page(viewport={"width": 1300, "height": 1400}, device_scale_factor=SCALE)
-        settings = {"Comfy.TutorialCompleted": True, "LiteGraph.Canvas.MinFontSizeForLOD": 0}
-        settings["Comfy.Minimap.Visible"] = False
-        for name, value in settings.items():
-            page.request.post(f"{server.url}/api/settings/{name}", data=json.dumps(value))
-        page.goto(server.url, wait_until="domcontentloaded")
-        page.wait_for_function(READY)
+    with editor_page(server, 1300, 1400, SCALE) as page:
         for node in nodes:
             page.evaluate(SHOW, node)
             page.wait_for_timeout(400)
@@ -116,7 +101,6 @@ def photograph(server: ComfyUI, nodes: list[str]) -> None:
             with Image.open(shot) as image:
                 image.convert("RGB").save(shot.with_suffix(".jpg"), quality=QUALITY)
             shot.unlink()
-        chromium.close()
 
 
 def main(arguments: list[str]) -> int:

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 
 import av
-import browser
 from comfyui import ComfyUI
+from editor_page import editor_page
 from PIL import Image
 
 from unitalking.client.workflow import set_input, to_prompt
@@ -29,11 +29,6 @@ SPEAKERS = (
     ("joseph", "martin_deep", "The little river runs to the sea."),
     ("lena", "clara_calm", "I can say every word that you write."),
 )
-SETTINGS = {"Comfy.TutorialCompleted": True, "LiteGraph.Canvas.MinFontSizeForLOD": 0, "Comfy.Minimap.Visible": False}
-SCREEN = {"width": 1600, "height": 900}
-READY = """() => {
-    try { return app.graph && "UniTalkingSaveMP4" in LiteGraph.registered_node_types } catch (error) { return false }
-}"""
 FINISHED = "() => window.finished && document.querySelector('video')?.readyState >= 3"
 
 
@@ -65,16 +60,8 @@ def talking(server: ComfyUI) -> Path:
 
 def graph(server: ComfyUI) -> Path:
     """The example in the real editor after its run."""
-    sys.path.append(str(browser.playwright(Path(sys.executable))))
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=browser.chromium(), args=["--no-sandbox", "--disable-gpu"])
-        page = chromium.new_page(viewport=SCREEN, device_scale_factor=1.25)
-        for name, value in SETTINGS.items():
-            page.request.post(f"{server.url}/api/settings/{name}", data=json.dumps(value))
-        page.goto(server.url, wait_until="domcontentloaded")
-        page.wait_for_function(READY)
+    path, shot = PICTURES / "graph.jpg", PICTURES / "graph.png"
+    with editor_page(server, scale=1.25) as page:
         page.evaluate("async graph => await app.loadGraphData(graph)", json.loads(WORKFLOW.read_text(encoding="utf-8")))
         page.evaluate("() => app.api.addEventListener('execution_success', () => { window.finished = true })")
         page.get_by_test_id("queue-button").click()
@@ -82,10 +69,7 @@ def graph(server: ComfyUI) -> Path:
         page.evaluate("() => app.extensionManager.command.execute('Comfy.Canvas.FitView')")
         page.evaluate("() => { document.querySelector('video').currentTime = 1 }")
         page.wait_for_timeout(1500)
-        shot = PICTURES / "graph.png"
         page.screenshot(path=shot)
-        chromium.close()
-    path = PICTURES / "graph.jpg"
     Image.open(shot).convert("RGB").save(path, quality=88)
     shot.unlink()
     return path
