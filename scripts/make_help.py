@@ -32,7 +32,7 @@ WORDS = {
     "zh": ("输入", "输入", "说明", "默认值"),
 }
 SHOW = """type => {
-    app.graph.clear()
+    for (const old of [...app.graph.nodes]) app.graph.remove(old)  // a number that is used again brings values with it
     const node = LiteGraph.createNode(type)
     app.graph.add(node)
     node.setSize([Math.max(node.size[0], 340), node.size[1]])
