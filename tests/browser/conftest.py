@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 OPTIONS = ("--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--autoplay-policy=no-user-gesture-required")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium without a window."""
+    """A Chromium without a window; closed before other tests, which could not run an event loop beside its driver's."""
     chromium, playwright = os.environ.get("UNITALKING_CHROMIUM"), os.environ.get("UNITALKING_PLAYWRIGHT")
     if not chromium or not playwright:
         pytest.skip("no browser: `python scripts/test.py --browser` sets one up")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from editor import WRONG_NODES
 
 from unitalking.client.workflow import to_prompt
 
@@ -47,6 +48,7 @@ def load(name: str) -> dict[str, Any]:
 def test_an_example_of_public_weights_names_the_files_that_are_missing(editor: Editor, name: str) -> None:
     loader, count = PUBLIC[name]
     editor.open_template(name)
+    editor.page.wait_for_function(f"() => ({WRONG_NODES})().length")  # files are looked for behind the graph
     assert editor.wrong_nodes == [loader]
     editor.page.get_by_test_id("error-overlay-see-errors").click()
     (node,) = (node for node in load(name)["nodes"] if node["type"] == loader)
