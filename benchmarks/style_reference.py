@@ -115,9 +115,10 @@ def main() -> int:
     print("real halves", retrieval([first for first, _ in real], [second for _, second in real]))
     cosines = [float(np.dot(a[0], b[0])) for a, b in zip(clips, references, strict=True)]
     errors = [score.words for score in scores if score.words is not None]
-    print(f"speaker cosine {np.mean(cosines):.3f}, sync {np.mean([score.sync for score in scores]):.3f}")
+    heard = [score for score in scores if score.sync is not None]
+    print(f"speaker cosine {np.mean(cosines):.3f}, sync {np.mean([score.sync for score in heard]):.3f}")
     wrong, total = sum(error.wrong for error in errors), sum(error.total for error in errors)
-    print(f"median lag {np.median([score.lag for score in scores]):.0f} frames, word error {100 * wrong / total:.1f} %")
+    print(f"median lag {np.median([score.lag for score in heard]):.0f} frames, word error {100 * wrong / total:.1f} %")
     return 0
 
 

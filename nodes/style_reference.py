@@ -119,11 +119,10 @@ class StyleReference(io.ComfyNode):
         lasts = timeline.duration_s(held, config.fps)
         given, audio = used_part(video, part, lasts)
         audio = _checked_sound(audio, lasts)
-        heard_s, pace = _heard(audio, given_words_s - TAIL_S - LEAD_S)
-        # The new speech begins a pause after the old one: all of that is given, and nothing of this.
+        pace = _pace(audio, given_words_s - TAIL_S - LEAD_S)
+        # The new speech begins a pause after the old one: nothing of that time may be given.
         begins_s = LEAD_S + (all_words_s - planned_s(clip, speech)) * pace - ONSET_S
-        before = timeline.clip_within(begins_s, config.fps, config.time_stride)
-        held = min(held, max(before, timeline.frames_for(heard_s, config.fps, config.time_stride)))
+        held = max(min(held, timeline.clip_within(begins_s, config.fps, config.time_stride)), 1)
         lasts = timeline.duration_s(held, config.fps)
         audio = _checked_sound(audio, lasts)
         ends_s = LEAD_S + (all_words_s - TAIL_S - LEAD_S) * pace
@@ -179,8 +178,8 @@ def _checked_sound(audio: dict[str, Any] | None, lasts: Fraction) -> dict[str, A
     return {**audio, "waveform": audio["waveform"][:1, :, :samples]}
 
 
-def _heard(audio: dict[str, Any], words_s: float) -> tuple[float, float]:
-    """When the reference has said its words, in seconds, and how much longer than planned it takes to.
+def _pace(audio: dict[str, Any], words_s: float) -> float:
+    """How much longer than planned the reference takes to say its words.
 
     Raises:
         ValueError: a silent clip, or one that cannot say these words.
@@ -195,4 +194,4 @@ def _heard(audio: dict[str, Any], words_s: float) -> tuple[float, float]:
             f"{NAME}: the used part of the clip speaks for {heard_s:.1f} s, its transcript takes about {words_s:.1f} "
             "s: write exactly the words of that part."
         )
-    return heard_s, pace
+    return pace
