@@ -59,9 +59,10 @@ def chained_host(host: ComfyUI, comfy_imports: Path) -> Iterator[ComfyUI]:
 
 
 def run(host: ComfyUI, name: str) -> Media:
-    """What the workflow saves, every sample and pixel kept, from few steps."""
+    """What the workflow saves of one face, every sample and pixel kept, from few steps."""
     info = host.object_info()
     prompt = to_prompt(workflow(name), info)
+    set_input(prompt, "UniTalkingPortrait", "sample_portrait", "amara", info)
     set_input(prompt, "UniTalkingJointSampler", "steps", 3, info)
     set_input(prompt, "UniTalkingSaveMP4", "audio_codec", "flac", info)
     set_input(prompt, "UniTalkingSaveMP4", "lossless", True, info)
