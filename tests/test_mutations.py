@@ -34,11 +34,10 @@ def verdicts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         pytest.skip("this system cannot fork")
     asked = [item.callspec.params["name"] for item in request.session.items if item.originalname == FOUND]
     result = tmp_path_factory.mktemp("mutations") / "verdicts.json"
-    # The folder of the script, which Python would put first on its path, holds names of ComfyUI's.
-    environment = {**os.environ, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--json", result, *asked], env=environment, capture_output=True, text=True
-    )
+    # -P: the folder of the script, which Python would put first on its path, holds names of ComfyUI's. For this process
+    # alone: the servers that some tests start find their own folder there.
+    command = [sys.executable, "-P", SCRIPT, "--json", result, *asked]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert result.exists(), done.stderr[-2000:]
     return json.loads(result.read_text(encoding="utf-8"))
 
