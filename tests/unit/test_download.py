@@ -175,7 +175,7 @@ def test_a_full_disk_is_noticed_before_anything_comes(
 
 def test_what_the_workflows_link_to_is_what_can_be_fetched() -> None:
     sets = download.needed_by()
-    assert set(sets) == {"ovi_talking_video", "wan_video_only"}
+    assert set(sets) == {"ovi_talking_video", "wan_video_only", "with_frame_interpolation", "with_upscaler"}
     wan = sets["wan_video_only"][0]
     assert wan.path.endswith(f"/{wan.name}")
     assert (wan.directory, wan.revision) == ("diffusion_models", "main")
