@@ -18,7 +18,7 @@ from ..unitalking.voice import analyse_voice
 from .assets import load_voice, sample_voice_path
 from .conditioning import LONGEST_VOICE_S
 from .files import VOICE_FOLDER, find_part
-from .voice_files import described_voice
+from .voice_files import read_voice, voice_text
 
 LONGEST_SPEECH = 20_000  # characters
 
@@ -61,7 +61,7 @@ async def sample_sound(request: web.Request) -> web.StreamResponse:
 
 def _report(asked: Mapping[str, str]) -> str:
     if "file" in asked:
-        return described_voice(Path(find_part(VOICE_FOLDER, asked["file"])))
+        return voice_text(*read_voice(Path(find_part(VOICE_FOLDER, asked["file"]))))
     if "recording" in asked:
         waveform, rate = load(_input_file(asked["recording"]))
     elif asked.get("sample") in voice_choices()[:-1]:

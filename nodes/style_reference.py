@@ -113,9 +113,8 @@ class StyleReference(io.ComfyNode):
         rate, given_s = checked_rate(Fraction(video.get_frame_rate()), NAME), video_lasts(video)
         words = f"{_sentence(transcript)} {speech.strip()}"
         given_words_s, all_words_s = planned_s(clip, transcript), planned_s(clip, words)
-        left_s = given_s - Fraction(start_s).limit_denominator(10**6)
-        held = _held_frames(config, left_s, all_words_s - given_words_s, notes)
-        part = part_of(config, given_s, start_s, f"{NAME}: the clip", whole=False)._replace(frames=held)
+        part = part_of(config, given_s, start_s, f"{NAME}: the clip", whole=False)
+        held = _held_frames(config, given_s - part.start_s, all_words_s - given_words_s, notes)
         lasts = timeline.duration_s(held, config.fps)
         given, audio = used_part(video, part, lasts)
         audio = _checked_sound(audio, lasts)
@@ -167,7 +166,7 @@ def _held_frames(config: UniTalkingConfig, left_s: Fraction, new_s: float, notes
             f"only the first {most / config.fps:.2f} s of the clip fit beside the new speech: transcript must hold "
             "their words and no others, or give a shorter clip"
         )
-    return max(min(held, most), 1)
+    return min(held, most)
 
 
 def _checked_sound(audio: dict[str, Any] | None, lasts: Fraction) -> dict[str, Any]:

@@ -98,8 +98,8 @@ class LoadVoice(io.ComfyNode):
     @classmethod
     def execute(cls, voice_file: str) -> io.NodeOutput:
         """Reads the file."""
-        path = Path(find_part(VOICE_FOLDER, voice_file))
-        voice, said = read_voice(path)[0], described_voice(path)
+        voice, about = read_voice(Path(find_part(VOICE_FOLDER, voice_file)))
+        said = voice_text(voice, about)
         say(cls, said)
         return io.NodeOutput(voice, said, ui=ui.PreviewText(as_html(said)))
 
@@ -121,13 +121,8 @@ def write_voice(path: Path, voice: Voice, about: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def described_voice(path: Path) -> str:
-    """What its owner wrote about a voice, and the report on its clip.
-
-    Raises:
-        ValueError: as `read_voice`.
-    """
-    voice, about = read_voice(path)
+def voice_text(voice: Voice, about: str) -> str:
+    """What its owner wrote about a voice, if anything, and the report on its clip."""
     return f"{about}\n{voice.report}" if about else voice.report
 
 

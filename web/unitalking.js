@@ -49,6 +49,7 @@ function value(node, name) {
 
 // A run says the same and more, on the same place of the node.
 function say(node, text) {
+    if (node.graph !== node.graph?.rootGraph) return // inside of a subgraph the number is that of another node
     api.dispatchCustomEvent("progress_text", { nodeId: String(node.id), text })
 }
 
@@ -93,9 +94,10 @@ function play(node) {
     const heard = source(node)
     if (!heard) return say(node, "play works with a sample voice, or with Load Audio wired to audio")
     showVoice(node, heard)
-    if (!PLAYED.paused) return PLAYED.pause()
-    PLAYED.src = heard.sample
+    const address = heard.sample
         ? api.apiURL(`/unitalking/voice/sound?${new URLSearchParams(heard)}`)
         : api.apiURL(`/view?${new URLSearchParams({ filename: heard.recording, type: "input" })}`)
-    PLAYED.play()
+    if (!PLAYED.paused && PLAYED.src.endsWith(address)) return PLAYED.pause()
+    PLAYED.src = address
+    PLAYED.play().catch((error) => say(node, `cannot be played here: ${error.message}`))
 }
