@@ -26,10 +26,9 @@ SAY = """words => {
 }"""
 
 
-def test_the_talking_portrait_is_in_the_node_library_and_runs(editor: Editor, host: ComfyUI) -> None:
+def add_blueprint(editor: Editor) -> None:
+    """Finds the blueprint in the search box of an empty graph, as a person does."""
     (file,) = BLUEPRINTS
-    found = {entry["name"] for entry in host.get("/global_subgraphs").values()}
-    assert file.stem in found
     editor.page.evaluate("() => app.graph.clear()")
     editor.command("Workspace.SearchBox.Toggle")
     editor.page.wait_for_timeout(500)
@@ -37,6 +36,13 @@ def test_the_talking_portrait_is_in_the_node_library_and_runs(editor: Editor, ho
     editor.page.get_by_text(file.stem, exact=True).first.wait_for()
     editor.page.keyboard.press("Enter")
     editor.page.wait_for_function("() => app.graph.nodes.some(node => node.isSubgraphNode())")
+
+
+def test_the_talking_portrait_is_in_the_node_library_and_runs(editor: Editor, host: ComfyUI) -> None:
+    (file,) = BLUEPRINTS
+    found = {entry["name"] for entry in host.get("/global_subgraphs").values()}
+    assert file.stem in found
+    add_blueprint(editor)
     inputs, outputs, widgets = editor.page.evaluate(SAVE)
     assert {"speech": "STRING", "image": "IMAGE", "audio": "AUDIO"}.items() <= inputs.items()
     assert outputs == {"video": "VIDEO"}
@@ -52,6 +58,26 @@ def test_the_talking_portrait_is_in_the_node_library_and_runs(editor: Editor, ho
     editor.shoot("blueprint", whole_graph=True)
     assert editor.wrong_nodes == []
     assert editor.errors == []
+
+
+SHADOWED = """async () => {
+    const outer = app.graph.nodes.find(node => node.isSubgraphNode())
+    const inner = outer.subgraph.nodes.find(node => node.type === "UniTalkingTextPrompt")
+    const other = LiteGraph.createNode("UniTalkingDecode")
+    other.id = inner.id
+    app.graph.add(other)
+    inner.inputs.find(each => each.name === "speech").link = null // typed inside, not passed in
+    const words = inner.widgets.find(each => each.name === "speech")
+    words.callback(words.value)
+    await new Promise(done => setTimeout(done, 1500))
+    const shown = app.graph.getNodeById(inner.id)
+    return [shown.type, shown.widgets.some(each => each.type === "progressText")]
+}"""
+
+
+def test_what_is_said_of_a_node_inside_stands_on_no_other(editor: Editor) -> None:
+    add_blueprint(editor)
+    assert editor.page.evaluate(SHADOWED) == ["UniTalkingDecode", False]
 
 
 def test_it_holds_the_nodes_of_the_example() -> None:
