@@ -58,7 +58,7 @@ def command(table: Path, out: Path, *urls: str, model: bool = True) -> list[str]
 
 
 def started(arguments: list[str]) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
+    """The command in a process of its own, as a shell starts one in the background: interrupts are ignored."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     return subprocess.Popen(
         [sys.executable, "-m", "unitalking.batch", *arguments],
@@ -67,6 +67,7 @@ def started(arguments: list[str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
     )
 
 
@@ -298,7 +299,10 @@ def test_clip_has_its_name_only_once_it_is_whole(server: ComfyUI, tmp_path: Path
     large.unlink()
 
 
-def test_interruption_cancels_what_was_queued_and_the_same_command_goes_on(server: ComfyUI, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "kill"])
+def test_interruption_cancels_what_was_queued_and_the_same_command_goes_on(
+    server: ComfyUI, tmp_path: Path, sent: signal.Signals
+) -> None:
     rows = [{"name": f"row {number}", "speech": "Hi.", "seed": 40 + number} for number in range(3)]
     table, out = write_table(tmp_path / "table.csv", rows), tmp_path / "clips"
     arguments = [*command(table, out, server.url), "--set", "UniTalkingJointSampler.steps=40"]
@@ -308,7 +312,7 @@ def test_interruption_cancels_what_was_queued_and_the_same_command_goes_on(serve
         said.append(line)
         if line.startswith("[1/3]"):
             assert queued(server) >= 1
-            process.send_signal(signal.SIGINT)
+            process.send_signal(sent)
     assert process.wait() == 130
     assert "Interrupted; what was queued is cancelled.\n" in said
     assert "The same command goes on." in said[-1]

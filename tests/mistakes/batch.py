@@ -161,6 +161,14 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "interruption_in_the_background_ignored",
+        "file": "unitalking/batch/__main__.py",
+        "old": "    signal.signal(signal.SIGINT, signal.default_int_handler)\n",
+        "new": "",
+        "tests": [f"{BATCH}interruption_cancels_what_was_queued_and_the_same_command_goes_on"],
+        "host": True,
+    },
+    {
         "name": "name_of_an_upload_escaped",
         "file": "unitalking/batch/server.py",
         "old": ", quote_fields=False)",

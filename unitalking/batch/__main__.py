@@ -100,6 +100,8 @@ def say(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Makes what is missing; 0 if every clip is there, 1 if not, 2 for a wrong table or option, 130 if interrupted."""
     given = parse(arguments)
+    # A shell starts what it runs in the background with interrupts ignored, and asyncio leaves them so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         return _make_missing(given, read_table(given.table))
