@@ -182,6 +182,44 @@ def test_a_stock_cfg_function_sees_what_it_expects(lab: Lab, strengths: tuple[fl
     assert len(seen) == 3
 
 
+def one_step_of_cfg_zero_star(lab: Lab, strengths: tuple[float, float]) -> list[torch.Tensor]:
+    """The host's form: the scale of velocities, Fan et al. (2025), applied to denoised latents, stream by stream."""
+    plain, (positive, negative), sigma = PlainRun(lab), lab.prompt(voice=False), torch.tensor(1.0)
+    noise = lab.joint_noise().generate_noise(lab.latent()).unbind()
+    pairs = zip(*(plain.velocity(noise, sigma, condition(each)) for each in (positive, negative)), strict=True)
+    results = []
+    for start, (text, none), strength in zip(noise, pairs, strengths, strict=True):
+        scaled = (text * none).sum() / (none * none).sum() * (start - none)
+        results.append(scaled + strength * (start - text - scaled))
+    return [plain.statistics.video.restore(results[0]), plain.statistics.audio.restore(results[1])]
+
+
+@pytest.mark.parametrize("strengths", [(3.0, 2.0), (2.5, 2.5)], ids=str)
+def test_cfg_zero_star_takes_each_streams_own_scale(lab: Lab, strengths: tuple[float, float]) -> None:
+    model = importlib.import_module("comfy_extras.nodes_cfg").CFGZeroStar.execute(lab.model).args[0]
+    conds, sigmas = lab.prompt(voice=False), torch.tensor([1.0, 0.0])
+    guiders = [lab.guider(model, conds, *strengths, 0.0)]
+    if strengths[0] == strengths[1]:
+        guiders.append(lab.custom.CFGGuider.execute(model, *conds, strengths[0]).args[0])
+    expected = one_step_of_cfg_zero_star(lab, strengths)
+    for guider in guiders:
+        ours = lab.advanced(lab.joint_noise(), guider, "euler", sigmas, lab.latent())
+        assert [rel(a, b) <= LIMIT for a, b in zip(ours, expected, strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize("streams", ["picture", "sound"])
+def test_cfg_zero_star_takes_clips_of_one_stream(lab: Lab, streams: str) -> None:
+    model = importlib.import_module("comfy_extras.nodes_cfg").CFGZeroStar.execute(lab.model).args[0]
+    conds, latent = lab.prompt(voice=False), lab.latent(streams=streams)
+    with_node, without = (
+        lab.advanced(lab.joint_noise(), lab.guider(each, conds, 3.0, 2.0, 0.0), "euler", lab.sigmas(each), latent)
+        for each in (model, lab.model)
+    )
+    assert all(bool(part.isfinite().all()) for part in with_node)
+    index = ("picture", "sound").index(streams) if len(with_node) == 2 else 0
+    assert differ(with_node, without)[index]
+
+
 @pytest.mark.parametrize("node", ["CFGZeroStar", "CFGNorm", "APG"])
 def test_stock_guidance_nodes_run(lab: Lab, node: str) -> None:
     modules = {"CFGZeroStar": "nodes_cfg", "CFGNorm": "nodes_cfg", "APG": "nodes_apg"}

@@ -56,6 +56,14 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "cfg_zero_star_over_the_packed_latent",
+        "file": "nodes/run.py",
+        "old": "if len(latent_shapes) < 2 or not change",
+        "new": "if True or not change",
+        "tests": [GUIDANCE + "test_cfg_zero_star_takes_each_streams_own_scale"],
+        "host": True,
+    },
+    {
         "name": "sound_context_ignored",
         "file": ADAPTER,
         "old": "        audio_context = given.get(AUDIO_CONTEXT_KEY)\n",
