@@ -16,16 +16,19 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import environment
 from by_place import import_package
 
 PACK = Path(__file__).resolve().parent.parent
@@ -265,6 +268,22 @@ class ComfyUI:
                 time.sleep(0.1)
         if f"(IMPORT FAILED): {self.base_directory / 'custom_nodes' / PACK_NAME}" in self.log_tail(500):
             raise ServerError(f"ComfyUI could not load the pack.\n{self.log_tail()}")
+
+
+@contextmanager
+def temporary_server(**options: Any) -> Iterator[ComfyUI]:
+    """A server of the environment's ComfyUI with folders of its own, all gone afterwards.
+
+    Args:
+        options: of `ComfyUI`.
+
+    Raises:
+        SetupError: there is no ComfyUI and none could be fetched.
+        ServerError: it could not be started.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="unitalking-")
+    with folder as base, ComfyUI(environment.comfyui(), Path(base), **options) as server:
+        yield server
 
 
 def _free_port() -> int:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 SETTINGS = {"Comfy.TutorialCompleted": True, "LiteGraph.Canvas.MinFontSizeForLOD": 0, "Comfy.Minimap.Visible": False}
 READY = """() => {
-    try { return app.graph && "UniTalkingSaveMP4" in LiteGraph.registered_node_types } catch (error) { return false }
+    try { return app.graph && app.extensionManager && "UniTalkingSaveMP4" in LiteGraph.registered_node_types }
+    catch (error) { return false }  // the graph cannot be asked for before the editor is set up
 }"""
 
 

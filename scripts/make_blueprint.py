@@ -1,19 +1,17 @@
 """Makes the subgraph blueprint "Talking Portrait" in the real editor, from the example workflow of the same graph.
 
-Usage: python scripts/make_blueprint.py (in the environment that scripts/environment.py builds, with COMFYUI_PATH set).
+Usage: python scripts/make_blueprint.py (in the environment that scripts/environment.py builds).
 Needs a browser: see browser.py. What the editor publishes is the file; its ids are new each time.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from comfyui import ComfyUI
+from comfyui import temporary_server
 from editor_page import editor_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,26 +49,22 @@ BUILD = """async ([workflow, name]) => {
 }"""
 
 
-def published(comfyui: Path, workflow: dict[str, Any]) -> str:
+def published(workflow: dict[str, Any]) -> str:
     """The blueprint as the editor saves it."""
-    with tempfile.TemporaryDirectory() as folder, ComfyUI(comfyui, Path(folder)) as server:
+    with temporary_server() as server:
         with editor_page(server) as page:
             page.evaluate(BUILD, [workflow, NAME])
             page.get_by_role("dialog").get_by_role("textbox").wait_for()
             page.keyboard.press("Enter")
             page.get_by_text("Saved to Nodes Library").wait_for()
-        (file,) = Path(folder).glob("user/*/subgraphs/*.json")
+        (file,) = server.base_directory.glob("user/*/subgraphs/*.json")
         return file.read_text(encoding="utf-8")
 
 
 def main() -> int:
     """Writes the blueprint."""
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if not comfyui:
-        print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
-        return 1
     workflow = json.loads(SOURCE.read_text(encoding="utf-8"))
-    blueprint = json.loads(published(Path(comfyui), workflow))
+    blueprint = json.loads(published(workflow))
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(json.dumps(blueprint, indent=1) + "\n", encoding="utf-8")
     print(TARGET)

@@ -1,21 +1,19 @@
 """Completes the nodes' help pages in every language: a picture of the node, and a table of all of its inputs.
 
-Usage: python scripts/make_help.py [--pictures] (in the environment that scripts/environment.py builds, with
-COMFYUI_PATH set). The pictures need a browser: see browser.py. People write the rest of a page, above MARKER; texts and
-defaults come from the nodes' schemas and from locales/.
+Usage: python scripts/make_help.py [--pictures] (in the environment that scripts/environment.py builds). The pictures
+need a browser: see browser.py. People write the rest of a page, above MARKER; texts and defaults come from the nodes'
+schemas and from locales/.
 """
 
 from __future__ import annotations
 
 import html
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from comfyui import ComfyUI
+from comfyui import ComfyUI, temporary_server
 from editor_page import editor_page
 from make_locales import ENGLISH, MARKER, NODES, PAGES, PICTURE, languages, node_texts, read, written
 from PIL import Image
@@ -105,11 +103,7 @@ def photograph(server: ComfyUI, nodes: list[str]) -> None:
 
 def main(arguments: list[str]) -> int:
     """Writes the pages, and the pictures where they are asked for."""
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if not comfyui:
-        print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
-        return 1
-    with tempfile.TemporaryDirectory() as folder, ComfyUI(Path(comfyui), Path(folder)) as server:
+    with temporary_server() as server:
         object_info = server.object_info()
         if "--pictures" in arguments:
             photograph(server, list(node_texts(object_info)))

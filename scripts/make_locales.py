@@ -13,14 +13,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from comfyui import PACK_NAME, ComfyUI
+from comfyui import PACK_NAME, temporary_server
 
 from unitalking.client.workflow import input_specs
 
@@ -152,10 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError as error:
             parser.error(str(error))
         return 0
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if not comfyui:
-        parser.error("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.")
-    with tempfile.TemporaryDirectory() as folder, ComfyUI(Path(comfyui), Path(folder)) as server:
+    with temporary_server() as server:
         nodes = node_texts(server.object_info())
     write(ENGLISH, NODES, nodes)
     for language in languages():

@@ -7,13 +7,11 @@ scripts/make_node_list.py (in the environment that scripts/environment.py builds
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from comfyui import PACK_NAME, ComfyUI
+from comfyui import PACK_NAME, temporary_server
 
 FILE = Path(__file__).resolve().parent.parent / "node_list.json"
 
@@ -27,11 +25,7 @@ def node_list(object_info: dict[str, Any]) -> dict[str, str]:
 
 def main() -> int:
     """Write the file from what a running ComfyUI answers."""
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if not comfyui:
-        print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
-        return 1
-    with tempfile.TemporaryDirectory() as folder, ComfyUI(Path(comfyui), Path(folder)) as server:
+    with temporary_server() as server:
         nodes = node_list(server.object_info())
     FILE.write_text(json.dumps(nodes, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"{FILE}: {len(nodes)} nodes")

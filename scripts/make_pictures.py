@@ -1,19 +1,17 @@
 """Makes the README's moving picture and the picture of the graph after a run.
 
-Usage: python scripts/make_pictures.py [talking] [graph] (in the environment that scripts/environment.py builds, with
-COMFYUI_PATH set; the graph needs a browser, see browser.py). Both show what the pack's own model makes.
+Usage: python scripts/make_pictures.py [talking] [graph] (in the environment that scripts/environment.py builds;
+the graph needs a browser, see browser.py). Both show what the pack's own model makes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 import av
-from comfyui import ComfyUI
+from comfyui import ComfyUI, temporary_server
 from editor_page import editor_page
 from PIL import Image
 
@@ -77,12 +75,8 @@ def graph(server: ComfyUI) -> Path:
 
 def main(names: list[str]) -> int:
     """Makes the pictures that are named, or both."""
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if not comfyui:
-        print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
-        return 1
     makers = {"talking": talking, "graph": graph}
-    with tempfile.TemporaryDirectory() as folder, ComfyUI(Path(comfyui), Path(folder)) as server:
+    with temporary_server() as server:
         for name in names or makers:
             print(makers[name](server))
     return 0

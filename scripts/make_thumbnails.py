@@ -1,22 +1,20 @@
 """Makes the thumbnails of the example workflows that the pack's own model runs: frames and sound of what they give.
 
-Usage: python scripts/make_thumbnails.py [NAME ...] (in the environment that scripts/environment.py builds, with
-COMFYUI_PATH set). Every workflow runs as it ships, in a headless ComfyUI.
+Usage: python scripts/make_thumbnails.py [NAME ...] (in the environment that scripts/environment.py builds). Every
+workflow runs as it ships, in a headless ComfyUI.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import torch
-from comfyui import ComfyUI
+from comfyui import temporary_server
 from PIL import Image, ImageDraw, ImageFont
 
 from unitalking.client.workflow import to_prompt
@@ -76,12 +74,8 @@ def _needs_files(workflow: dict[str, Any]) -> bool:
 
 def main(names: list[str]) -> int:
     """Writes every thumbnail, or those of the named workflows."""
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if not comfyui:
-        print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
-        return 1
     device = () if torch.accelerator.is_available() else ("--cpu",)
-    with tempfile.TemporaryDirectory() as folder, ComfyUI(Path(comfyui), Path(folder), extra_args=device) as server:
+    with temporary_server(extra_args=device) as server:
         object_info = server.object_info()
         for name in names or [*own_workflows(), *CHAINED]:
             workflow = _read(SHOWN if name in CHAINED else name)

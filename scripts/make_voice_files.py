@@ -1,19 +1,17 @@
 """Makes `assets/voice_files`: the sample voices as VOICE files of the pack's own model, for Load Voice.
 
-Usage: python scripts/make_voice_files.py (in the environment of scripts/environment.py, with COMFYUI_PATH set).
+Usage: python scripts/make_voice_files.py (in the environment of scripts/environment.py).
 Encode Voice Reference and Save Voice write them, in a headless ComfyUI.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
-from comfyui import ComfyUI
+from comfyui import temporary_server
 
 ROOT = Path(__file__).resolve().parent.parent
 VOICES, OUT = ROOT / "assets" / "voices", ROOT / "assets" / "voice_files"
@@ -39,14 +37,10 @@ def prompt_of(name: str) -> dict[str, dict]:
 
 def main() -> int:
     """Writes all of them anew."""
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if not comfyui:
-        print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
-        return 1
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir()
     device = () if torch.accelerator.is_available() else ("--cpu",)
-    with tempfile.TemporaryDirectory() as folder, ComfyUI(Path(comfyui), Path(folder), extra_args=device) as server:
+    with temporary_server(extra_args=device) as server:
         for sample in sorted(VOICES.glob("*.flac")):
             server.queue(prompt_of(sample.stem), timeout_s=120)
             saved = server.base_directory / "models" / "voices" / f"{sample.stem}.safetensors"

@@ -7,14 +7,12 @@ below; widget order and defaults come from a running ComfyUI, so a changed schem
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comfyui import ComfyUI
+from comfyui import temporary_server
 
 from unitalking.client.workflow import input_specs
 
@@ -509,11 +507,7 @@ def _lay_out(steps: list[Step], nodes: dict[str, dict[str, Any]]) -> list[dict[s
 
 def main() -> int:
     """Writes every graph."""
-    comfyui = os.environ.get("COMFYUI_PATH")
-    if not comfyui:
-        print("COMFYUI_PATH is not set: run this through the environment of scripts/environment.py.", file=sys.stderr)
-        return 1
-    with tempfile.TemporaryDirectory() as folder, ComfyUI(Path(comfyui), Path(folder)) as server:
+    with temporary_server() as server:
         object_info = server.object_info()
     for name, steps in GRAPHS.items():
         path = WORKFLOWS / f"{name}.json"

@@ -8,15 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from editor_page import READY
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PACK_NAME = "ComfyUI-UniTalking"
 SCREEN = {"width": 1800, "height": 1100}
-READY = """() => {
-    try { return app.graph && app.extensionManager && "UniTalkingSaveMP4" in LiteGraph.registered_node_types }
-    catch (error) { return false }  // the graph cannot be asked for before the editor is set up
-}"""
 HEARD = ("progress", "b_preview", "executed", "execution_success", "execution_error", "execution_interrupted")
 LISTEN = """kinds => {
     window.heard = []
