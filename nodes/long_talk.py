@@ -110,6 +110,17 @@ class LongTalk(io.ComfyNode):
                 ),
                 io.Image.Input("image", optional=True, tooltip="The portrait that the first clip starts from."),
                 VoiceSocket.Input("voice", optional=True, tooltip="The voice, the same in every part."),
+                io.Float.Input(
+                    "longest_s",
+                    default=0.0,
+                    min=0.0,
+                    max=600.0,
+                    step=0.1,
+                    tooltip="Longest part in seconds. 0: what fits into the model's longest clip. Shorter parts need "
+                    "less memory and are there sooner, and take longer in all.",
+                    optional=True,  # graphs saved before it was there have no value
+                    advanced=True,
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="images"),
@@ -137,12 +148,14 @@ class LongTalk(io.ComfyNode):
         sample_portrait: str,
         image: Any = None,
         voice: Any = None,
+        longest_s: float = 0.0,
     ) -> io.NodeOutput:
         """Builds the chain."""
         config = config_of(model, "Long Talk")
         if voice is not None:
             single_voice(voice, "Long Talk")
-        parts = speech_parts(clip, speech, longest_part_s(config, overlap))
+        fitting_s = longest_part_s(config, overlap)
+        parts = speech_parts(clip, speech, min(longest_s or fitting_s, fitting_s))
         if not parts:
             raise ValueError("Long Talk: there is no speech: write some into it.")
         say(cls, "\n".join([f"{len(parts)} clips", *parts]))

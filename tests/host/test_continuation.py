@@ -197,6 +197,19 @@ def test_a_long_talk_is_one_clip_of_all_its_parts(host: ComfyUI) -> None:
     assert np.abs(media.sound).max() > 0
 
 
+@pytest.mark.parametrize(("longest_s", "longest_fitting"), [(1.2, False), (0.0, True), (600.0, True)])
+def test_parts_of_a_long_talk_are_as_long_as_asked_for_and_as_fits(
+    pack: Pack, parts: Parts, longest_s: float, longest_fitting: bool
+) -> None:
+    model, text_encoder, *codecs = parts
+    module = pack("nodes.long_talk")
+    spoken = ("", "", 0, "draft", 9, pack("unitalking.samples").NO_SAMPLE)
+    count = module.LongTalk.execute(model, text_encoder, *codecs, LONG, *spoken, longest_s=longest_s).args[3]
+    limit = module.longest_part_s(TINY, 9) if longest_fitting else longest_s
+    assert count == len(module.speech_parts(text_encoder, LONG, limit))
+    assert (count == len(module.speech_parts(text_encoder, LONG, module.longest_part_s(TINY, 9)))) is longest_fitting
+
+
 def test_an_empty_speech_is_refused(host: ComfyUI) -> None:
     clip, _ = talk(host, speech="  ")
     assert_refused(clip, "UniTalkingLongTalk", "there is no speech: write some into it")
