@@ -247,3 +247,25 @@ def test_a_guider_samples_the_same_twice(lab: Lab) -> None:
     sigmas = lab.sigmas(lab.model)
     first, second = (lab.advanced(lab.joint_noise(), guider, "euler", sigmas, lab.latent()) for _ in range(2))
     assert equal(first, second)
+
+
+# Several devices
+
+
+@pytest.mark.parametrize("strengths", [(3.0, 2.0, 0.0), (3.0, 2.0, 1.5)], ids=["two passes", "three passes"])
+def test_the_hosts_multi_gpu_node_gives_each_device_its_passes(
+    lab: Lab, strengths: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two names of the CPU stand for two devices: the host loads a copy, and runs both in threads of their own."""
+    devices = [torch.device("cpu"), torch.device("cpu", 0)]
+    management = importlib.import_module("comfy.model_management")
+    monkeypatch.setattr(management, "get_all_torch_devices", lambda exclude_current=False: devices)
+    node = importlib.import_module("comfy_extras.nodes_multigpu").MultiGPUCFGSplitNode
+    model = node.execute(lab.load(lab.path), 2).args[0]
+    (copy,) = model.get_additional_models_with_key("multigpu")
+    name = "audio.time_embedding.0"
+    with lab.counted([name], model) as first, lab.counted([name], copy) as second:
+        result = sampled(lab, model, strengths)
+    batches = [[given.shape[0] for given in counts.inputs[name]] for counts in (first, second)]
+    assert batches == [3 * [1 if strengths[2] == 0 else 2], 3 * [1]]
+    assert [rel(a, b) <= LIMIT for a, b in zip(result, sampled(lab, lab.model, strengths), strict=True)] == [True, True]
