@@ -34,8 +34,9 @@ _CANCELLED_DB = 5.0
 _OFFSET = 0.01
 # Kept before and after the speech, so that soft onsets survive.
 _MARGIN_S = 0.05
-# How much of a window may be given up in order to start or end it in a pause.
-_SNAP_S = 0.6
+# How much of a window may be given up at either end in order to start or end it in a pause: more speech tells more of
+# a voice than a clean cut.
+_SNAP_SHARE = 0.05
 # A fraction of rates with larger terms makes a resampling filter of gigabytes; the nearest smaller one is off by
 # about 1e-6, a fiftieth of a cent of a semitone.
 _LARGEST_RATIO_TERM = 1000
@@ -248,7 +249,7 @@ def _best_part(frames: VoiceFrames, window_s: float, sample_rate: int, samples: 
     """First and last sample (exclusive) of the best-voiced stretch of at most `window_s`."""
     first, last = frames.speech_span()
     window = max(1, round(window_s / HOP_S))
-    margin, snap = round(_MARGIN_S / HOP_S), round(_SNAP_S / HOP_S)
+    margin, snap = round(_MARGIN_S / HOP_S), round(_SNAP_SHARE * window)
     first, last = max(first - margin, 0), min(last + margin, frames.speech.numel())
     if last - first > window:
         quality = frames.quality()[first:last]

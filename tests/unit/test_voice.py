@@ -136,6 +136,13 @@ def test_a_window_starts_and_ends_in_pauses() -> None:
     assert level_dbfs(clip.waveform[-edge:]) < -50
 
 
+@pytest.mark.parametrize("path", VOICES, ids=lambda path: path.stem)
+def test_a_window_gives_up_little_for_its_pauses(path: Path) -> None:
+    report = analyse_voice(*shipped(path), window_s=3.07).report
+    assert 0.9 * 3.07 <= report.seconds <= 3.07 + 1e-4  # a whole sample
+    assert report.verdict == "good"
+
+
 def test_clipping_is_counted_where_the_wave_is_cut_off() -> None:
     loud = speech(4.0, level_dbfs=-3.0)
     cut = loud.clamp(-1, 1)
