@@ -1,23 +1,27 @@
-"""What the editor asks the server while somebody types: how long a speech lasts, and whether a voice is any good."""
+"""What the editor asks the server while somebody types: how long a speech lasts, how good a voice is and sounds."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import wave
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import folder_paths
+import torch
 from aiohttp import web
 from comfy_extras.nodes_audio import load
 from server import PromptServer
 
-from ..unitalking.samples import voice_choices
+from ..unitalking.samples import EMBEDDED_MODEL, voice_choices
 from ..unitalking.speech_timing import speech_duration_s
 from ..unitalking.voice import analyse_voice
 from .assets import load_voice, sample_voice_path
 from .conditioning import LONGEST_VOICE_S
 from .files import VOICE_FOLDER, find_part
+from .vae import audio_codec, codec_id, read_audio_codec
 from .voice_files import read_voice, voice_text
 
 LONGEST_SPEECH = 20_000  # characters
@@ -30,7 +34,7 @@ def register_routes() -> None:
         return
     server.routes.post("/unitalking/speech")(speech)
     server.routes.get("/unitalking/voice")(voice)
-    server.routes.get("/unitalking/voice/sound")(sample_sound)
+    server.routes.get("/unitalking/voice/sound")(voice_sound)
 
 
 async def speech(request: web.Request) -> web.Response:
@@ -51,12 +55,37 @@ async def voice(request: web.Request) -> web.Response:
     return web.json_response({"report": report})
 
 
-async def sample_sound(request: web.Request) -> web.StreamResponse:
-    """A sample voice, to be heard."""
+async def voice_sound(request: web.Request) -> web.StreamResponse:
+    """A sample voice (`sample`) or a file of models/voices (`file`), to be heard."""
     name = request.query.get("sample", "")
-    if name not in voice_choices()[:-1]:
+    if name in voice_choices()[:-1]:
+        return web.FileResponse(sample_voice_path(name), headers={"Content-Type": "audio/flac"})
+    if "file" not in request.query:
         return web.json_response({"error": f"{name!r} is no sample voice"}, status=404)
-    return web.FileResponse(sample_voice_path(name), headers={"Content-Type": "audio/flac"})
+    try:
+        sound = await asyncio.to_thread(_decoded, request.query["file"])
+    except (OSError, ValueError) as error:
+        return web.json_response({"error": str(error)}, status=404)
+    return web.Response(body=sound, content_type="audio/wav")
+
+
+def _decoded(name: str) -> bytes:
+    """The clip of a voice file as the pack's own sound codec gives it back, on the CPU: a run may have the device."""
+    kept, _ = read_voice(Path(find_part(VOICE_FOLDER, name)))
+    config, tensors = read_audio_codec(str(EMBEDDED_MODEL))
+    if kept.codec != codec_id(config):
+        raise ValueError(
+            f"{name} was kept with the sound codec of another model ({kept.codec}; the pack's own is "
+            f"{codec_id(config)}): run a short speech with it to hear it."
+        )
+    codec = audio_codec(config, tensors, EMBEDDED_MODEL.name)
+    with torch.inference_mode():
+        samples = codec.decode(kept.latents).clamp(-1, 1)
+    file = BytesIO()
+    with wave.open(file, "wb") as written:
+        written.setparams((1, 2, config.sample_rate, 0, "NONE", "not compressed"))
+        written.writeframes((samples.flatten() * 32767).round().to(torch.int16).numpy().tobytes())
+    return file.getvalue()
 
 
 def _report(asked: Mapping[str, str]) -> str:

@@ -159,15 +159,20 @@ def read_audio_codec(
     return public_codec(path, tensors, tell or partial(logger.info, "UniTalking: %s"))
 
 
-def load_audio_vae(config: UniTalkingConfig, tensors: Mapping[str, Tensor], name: str) -> AudioVAE:
-    """The audio codec of a bundle or of a file of its own.
+def audio_codec(config: UniTalkingConfig, tensors: Mapping[str, Tensor], name: str) -> nn.Module:
+    """The audio codec of a bundle or of a file of its own, in fp32 on the CPU.
 
     Raises:
         CheckpointError: tensors that do not fit the config.
     """
     codec = build_part(config, "audio_vae")
     load_strict(codec, {key: value.float() for key, value in tensors.items()}, f"{name} (audio codec)")
-    return AudioVAE(codec, config)
+    return codec
+
+
+def load_audio_vae(config: UniTalkingConfig, tensors: Mapping[str, Tensor], name: str) -> AudioVAE:
+    """The same as the host's audio VAE."""
+    return AudioVAE(audio_codec(config, tensors, name), config)
 
 
 def load_bundled_video_vae(file: ModelFile) -> VideoVAE:

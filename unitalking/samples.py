@@ -1,13 +1,13 @@
-"""Names of the portraits, voices and clips that ship with the pack; the nodes load them."""
+"""Names of the model, portraits, voices and clips that ship with the pack; the nodes load them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 NO_SAMPLE = "none"
-PORTRAITS, VOICES, CLIPS = (
-    Path(__file__).resolve().parent.parent / "assets" / name for name in ("portraits", "voices", "clips")
-)
+_PACK = Path(__file__).resolve().parent.parent
+EMBEDDED_MODEL = _PACK / "models" / "unitalking_embedded.safetensors"
+PORTRAITS, VOICES, CLIPS = (_PACK / "assets" / name for name in ("portraits", "voices", "clips"))
 
 
 def portrait_choices() -> list[str]:

@@ -19,12 +19,15 @@ app.registerExtension({
 
 const LIVE = {
     UniTalkingTextPrompt: (node) => onChange(node, "speech", () => showLength(node)),
-    UniTalkingLoadVoice: (node) => onChange(node, "voice_file", () => showVoice(node, { file: value(node, "voice_file") })),
-    UniTalkingEncodeVoiceReference: (node) => {
-        onChange(node, "sample_voice", () => showVoice(node, source(node)))
-        const button = node.addWidget("button", "play", null, () => play(node), { serialize: false })
-        button.serialize = false
-    },
+    UniTalkingLoadVoice: (node) => voiceNode(node, "voice_file", () => ({ file: value(node, "voice_file") })),
+    UniTalkingEncodeVoiceReference: (node) => voiceNode(node, "sample_voice", () => source(node)),
+}
+
+// A node whose widget names a voice: judged when another is chosen, and heard by a button.
+function voiceNode(node, widget, asked) {
+    onChange(node, widget, () => showVoice(node, asked()))
+    const button = node.addWidget("button", "play", null, () => play(node, asked()), { serialize: false })
+    button.serialize = false
 }
 
 // Folded inputs come back by "Show Advanced" in the node's menu; Nodes 2.0 has a button of its own for them.
@@ -90,14 +93,18 @@ function source(node) {
     return origin?.comfyClass === "LoadAudio" ? { recording: value(origin, "audio") } : null
 }
 
-function play(node) {
-    const heard = source(node)
+async function play(node, heard) {
     if (!heard) return say(node, "play works with a sample voice, or with Load Audio wired to audio")
     showVoice(node, heard)
-    const address = heard.sample
-        ? api.apiURL(`/unitalking/voice/sound?${new URLSearchParams(heard)}`)
-        : api.apiURL(`/view?${new URLSearchParams({ filename: heard.recording, type: "input" })}`)
+    const address = heard.recording
+        ? api.apiURL(`/view?${new URLSearchParams({ filename: heard.recording, type: "input" })}`)
+        : api.apiURL(`/unitalking/voice/sound?${new URLSearchParams(heard)}`)
     if (!PLAYED.paused && PLAYED.src.endsWith(address)) return PLAYED.pause()
     PLAYED.src = address
-    PLAYED.play().catch((error) => say(node, `cannot be played here: ${error.message}`))
+    try {
+        await PLAYED.play()
+    } catch (error) {
+        const answer = await fetch(address)
+        say(node, answer.ok ? `cannot be played here: ${error.message}` : (await answer.json()).error)
+    }
 }

@@ -95,6 +95,17 @@ def test_a_voice_is_judged_when_it_is_chosen_and_can_be_heard(editor: Editor, ho
     assert editor.errors == []
 
 
+def test_a_kept_voice_can_be_heard(editor: Editor) -> None:
+    editor.page.evaluate("() => app.graph.add(LiteGraph.createNode('UniTalkingLoadVoice'))")
+    editor.page.evaluate(SET, ["UniTalkingLoadVoice", "voice_file", "martin_deep.safetensors"])
+    wait_for_text(editor, "UniTalkingLoadVoice", "Verdict: good")
+    with editor.page.expect_response(lambda answer: "/unitalking/voice/sound" in answer.url) as heard:
+        editor.page.evaluate(SET, ["UniTalkingLoadVoice", "play", None])
+    assert heard.value.ok
+    assert heard.value.headers["content-type"] == "audio/wav"
+    assert editor.errors == []
+
+
 @pytest.mark.parametrize("node_type", ["UniTalkingTextPrompt", "UniTalkingJointSampler"])
 def test_help_opens_on_the_node(editor: Editor, node_type: str) -> None:
     editor.open_template(WORKFLOW)

@@ -24,6 +24,7 @@ from ..checkpoint.files import CheckpointError, read_model
 from ..codec.audio_codec import AudioCodecConfig
 from ..codec.vocoder import VocoderConfig
 from ..mapping import from_mapping, to_mapping
+from ..samples import EMBEDDED_MODEL
 from .flow_run import MODEL_FILE
 from .jobs import Job, run_jobs
 from .part_files import load_part
@@ -34,7 +35,6 @@ from .vocoder import PART_FILE as VOCODER_FILE
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = ROOT / "models" / "unitalking_embedded.safetensors"
 # A vocoder trained for hours loses low voices' harmonics; more rounds than this gave little.
 REFINE_STEPS = 24
 CODECS, TEXT_ENCODER = "embedded_codecs", "embedded_text_encoder"
@@ -192,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--recipe", choices=PLANS, default="embedded_cpu", help="embedded needs a GPU, or many hours")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
-    parser.add_argument("--out", type=Path, default=SHIPPED, help="the model file")
+    parser.add_argument("--out", type=Path, default=EMBEDDED_MODEL, help="the model file")
     parser.add_argument("--spoken", help="synthetic clips of the first stage (default: the recipe's)")
     parser.add_argument("--faces", help="synthetic clips of the second stage")
     parser.add_argument("--change", action="append", default=[], metavar="RECIPE:KEY=VALUE", help="for a run")
