@@ -40,7 +40,7 @@ def length_of(host: ComfyUI, words: str) -> dict[str, Any]:
 
 def refusal(host: ComfyUI, route: str) -> tuple[int, str]:
     with pytest.raises(urllib.error.HTTPError) as caught:
-        host.get(route)
+        fetch(host, route)
     return caught.value.code, json.loads(caught.value.read())["error"]
 
 
