@@ -101,7 +101,7 @@ def stream_by_stream(
     Picture and sound differ in how far text moves them, and the picture has most of the values: their common scale
     (CFG-Zero*, Fan et al. 2025) would be the picture's. Other functions stay as they are.
     """
-    if len(latent_shapes) < 2 or not change.__qualname__.startswith(ONE_SCALE):
+    if len(latent_shapes) < 2 or not getattr(change, "__qualname__", "").startswith(ONE_SCALE):
         return change
     sizes = [math.prod(shape[1:]) for shape in latent_shapes]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
@@ -218,6 +219,21 @@ def test_cfg_zero_star_takes_clips_of_one_stream(lab: Lab, streams: str) -> None
     assert all(bool(part.isfinite().all()) for part in with_node)
     index = ("picture", "sound").index(streams) if len(with_node) == 2 else 0
     assert differ(with_node, without)[index]
+
+
+def test_a_function_without_a_name_is_left_as_it_is(lab: Lab) -> None:
+    """A partial, as other packs hook in."""
+    seen = []
+
+    def note(seen: list, given: dict[str, Any]) -> torch.Tensor:
+        seen.append(given["denoised"].shape)
+        return given["denoised"]
+
+    model = lab.model.clone()
+    model.set_model_sampler_post_cfg_function(functools.partial(note, seen))
+    results = [sampled(lab, given, (3.0, 2.0, 0.0)) for given in (model, lab.model)]
+    assert equal(*results)
+    assert seen == 3 * [(1, 1, sum(part[0].numel() for part in results[0]))]
 
 
 @pytest.mark.parametrize("node", ["CFGZeroStar", "CFGNorm", "APG"])
