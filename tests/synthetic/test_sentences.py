@@ -25,6 +25,8 @@ def test_the_vocabulary_is_large_and_the_common_part_has_a_thousand_words() -> N
     assert len(words("open").all) > 5000
     assert len(words("common").all) == 1000
     assert set(words("common").all) <= set(words("open").all)
+    assert len(words("few").all) == 63
+    assert set(words("few").all) <= set(words("common").all)
 
 
 def test_no_unseen_word_is_ever_trained() -> None:
@@ -88,7 +90,7 @@ def test_every_slot_of_a_template_is_a_list_of_words() -> None:
 
 
 @pytest.mark.parametrize("split", sentences.SPLITS)
-@pytest.mark.parametrize("kind", ["open", "common"])
+@pytest.mark.parametrize("kind", ["open", "common", "few"])
 def test_a_sentence_is_of_the_split_that_was_asked_for(kind: str, split: str) -> None:
     assert {sentences.split_of(text) for text in draws(kind, split)} == {split}
 
@@ -104,7 +106,7 @@ def test_about_a_tenth_of_all_sentences_is_held_out() -> None:
     assert held_out / len(texts) == pytest.approx(0.1, abs=0.02)
 
 
-@pytest.mark.parametrize("kind", ["common", "unseen"])
+@pytest.mark.parametrize("kind", ["common", "few", "unseen"])
 def test_the_small_vocabularies_speak_their_own_words_only(kind: str) -> None:
     allowed = set(words(kind).all)
     for text in draws(kind, "held_out"):

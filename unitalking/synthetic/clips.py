@@ -41,9 +41,9 @@ class SyntheticConfig:
         fps: frames per second.
         sample_rate: of the sound, in Hz.
         shortest_s, longest_s: bounds of a clip's length.
-        vocabulary: "open" (all words that training may see), "common" (the 1,000 most usual), "made_up" (words that
-            nobody says), or, only in the held-out split, "unseen" (words that training never speaks). Several joined
-            by "+": every clip's is drawn.
+        vocabulary: "open" (all words that training may see), "common" (the 1,000 most usual), "few" (63 of those),
+            "made_up" (words that nobody says), or, only in the held-out split, "unseen" (words that training never
+            speaks). Several joined by "+": every clip's is drawn.
         timbres: share of the clips whose voice has a timbre of its own, which no other clip's has.
         manners: share of the clips whose person has a manner of their own: how far, how fast they move, how often they
             blink.

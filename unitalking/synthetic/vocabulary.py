@@ -11,7 +11,9 @@ from .draws import number
 from .made_up import made_up_words
 
 FOLDER = Path(__file__).resolve().parent / "words"
-KINDS = ("open", "common", "unseen", "made_up")
+KINDS = ("open", "common", "few", "unseen", "made_up")
+# One in so many of the usual words is one of the few.
+FEW_SHARE = 16
 # One entry in this many, with all its forms, is kept from training.
 HELD_OUT_SHARE = 9
 _VOWELS = "aeiou"
@@ -46,7 +48,8 @@ class Vocabulary:
 
 @cache
 def words(kind: str) -> Vocabulary:
-    """The words of a kind: "open" (all that training may say), "common" (the 1,000 most usual), "unseen" or "made_up".
+    """The words of a kind: "open" (all that training may say), "common" (the 1,000 most usual), "few" (63 of those),
+    "unseen" or "made_up".
 
     An entry of the lists ("go", with "goes", "went", "gone" and "going") is seen or unseen as a whole, and no usual
     word is unseen.
@@ -61,7 +64,8 @@ def words(kind: str) -> Vocabulary:
     # In small letters: Grant and to grant sound alike.
     held = {word.lower() for entry in _entries() if _is_unseen(entry, always) for word in entry.values()} - always
     unseen = {word for word in everything if word.lower() in held}
-    allowed = {"open": everything - unseen, "common": common, "unseen": unseen}[kind]
+    few = frozenset(sorted(common)[::FEW_SHARE])
+    allowed = {"open": everything - unseen, "common": common, "few": few, "unseen": unseen}[kind]
     for entry in _entries():
         for slot, word in entry.items():
             if word in allowed:

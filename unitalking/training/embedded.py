@@ -48,6 +48,7 @@ class Plan:
         vocoder: recipes of the vocoder, one after the other.
         speech, pictures, joint: recipes of the stages; pictures are learnt alone before they speak.
         spoken, faces: synthetic data sets, without pictures for the first stage and with them for the others.
+        changes: `RECIPE:KEY=VALUE`, what this plan has different in the runs.
     """
 
     vocoder: tuple[str, ...]
@@ -56,6 +57,7 @@ class Plan:
     joint: str
     spoken: str
     faces: str
+    changes: tuple[str, ...] = ()
 
 
 PLANS = {
@@ -95,7 +97,8 @@ def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], cores: int) 
     launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", processes, "-m")
 
     def trained(recipe: str, *more: str, needs: tuple[str, ...] = (), by: tuple[str, ...] = ()) -> Job:
-        own = [text.partition(":")[2] for text in changes if text.partition(":")[0] == recipe]
+        given = (text.partition(":") for text in (*plan.changes, *changes))
+        own = [change for name, _, change in given if name == recipe]
         command = (*by, "unitalking.training", recipe, f"folder={runs / recipe}", *more, *own)
         return Job(recipe, (sys.executable, "-m", *command), needs)
 
