@@ -88,6 +88,7 @@ CASES = {
     for case in (
         Case("default", "portrait and voice given, the 1,000 common words"),
         Case("unseen", "the same with words that training never says", vocabulary="unseen"),
+        Case("few", "the same with the 63 words of the recipe embedded_cpu", vocabulary="few"),
         Case(
             "no_portrait",
             "the scene's text alone decides the face; no voice given",

@@ -16,6 +16,8 @@ from unitalking.synthetic.clips import SyntheticClips, SyntheticConfig
 
 # The sound's last audio latent is only encoded where it is filled up: one sample less than a latent.
 SILENCE = 511
+# The recipe with few words learns clips of at most 2.1 s.
+LONGEST_S = {"few": 2.1, "common": 4.1, "unseen": 4.1}
 # How many clips are looked through for one with a sentence of its own.
 SEARCHED = 20
 
@@ -24,15 +26,15 @@ class NotHeldOutError(Exception):
     """A sentence or word that is to be judged was in the training data."""
 
 
-def write_real_clips(folder: Path, vocabulary: str, count: int, seed: int, longest_s: float = 4.1) -> list[Path]:
+def write_real_clips(folder: Path, vocabulary: str, count: int, seed: int, longest_s: float = 0.0) -> list[Path]:
     """Held-out clips as MP4 with sidecar, portrait, voice reference and lossless sound; those that exist are kept.
 
     Args:
         folder: made if needed.
-        vocabulary: of the sentences, "common" or "unseen".
+        vocabulary: of the sentences, one of `LONGEST_S`.
         count: clips, each with a sentence of its own.
         seed: of the clips.
-        longest_s: no clip lasts longer.
+        longest_s: no clip lasts longer; 0: the vocabulary's own length.
 
     Returns:
         Their sidecars.
@@ -40,7 +42,12 @@ def write_real_clips(folder: Path, vocabulary: str, count: int, seed: int, longe
     Raises:
         MissingEspeakError: espeak-ng is not installed.
     """
-    wanted = {"seed": seed, "split": "held_out", "vocabulary": vocabulary, "longest_s": longest_s}
+    wanted = {
+        "seed": seed,
+        "split": "held_out",
+        "vocabulary": vocabulary,
+        "longest_s": longest_s or LONGEST_S[vocabulary],
+    }
     clips = SyntheticClips(SyntheticConfig(clips=SEARCHED * count, **wanted))
     sidecars = []
     for index in _of_own_sentence(clips, count):

@@ -18,7 +18,7 @@ from unitalking.evaluation.sound import SAMPLE_RATE
 from unitalking.evaluation.table import ClipScores, Row, Table
 from unitalking.evaluation.vocoders import compare_vocoders
 
-TITLES = {"common": "Common words", "unseen": "Words that training never says"}
+TITLES = {"common": "Common words", "few": "Few words", "unseen": "Words that training never says"}
 # Where the clips are cut into groups by length, in seconds.
 LENGTHS_S = (1, 2, 3, 5)
 

@@ -71,7 +71,7 @@ def data_set(folder: Path, *speeches: str) -> Path:
 # What is asked for
 
 
-@pytest.mark.parametrize("vocabulary", ["common", "unseen"])
+@pytest.mark.parametrize("vocabulary", ["common", "few", "unseen"])
 def test_real_clips_have_held_out_sentences_of_their_own(tmp_path: Path, vocabulary: str) -> None:
     clips = [read_clip(path) for path in write_real_clips(tmp_path, vocabulary, 4, seed=1, longest_s=1.6)]
     assert len({clip.speech for clip in clips}) == 4
