@@ -66,8 +66,18 @@ PLANS = {
         "embedded_cpu_speech",
         "embedded_cpu_pictures",
         "embedded_cpu_joint",
-        "clips=14000,vocabulary=common+common+open+made_up,timbres=0.85",
-        "clips=3500,seed=1,vocabulary=common+common+open+made_up,timbres=0.85",
+        "clips=9000,longest_s=2.1,vocabulary=few,timbres=0.85",
+        "clips=3000,seed=1,longest_s=2.1,vocabulary=few,timbres=0.85",
+        # Two cores have 150 minutes for all of it.
+        (
+            "embedded_audio_vae:trainer.steps=1800",
+            "embedded_video_vae:trainer.steps=1000",
+            "embedded_text_encoder:trainer.steps=600",
+            "embedded_vocoder:trainer.steps=1600",
+            "embedded_cpu_speech:trainer.steps=1300",
+            "embedded_cpu_pictures:trainer.steps=300",
+            "embedded_cpu_joint:trainer.steps=1800",
+        ),
     ),
     "embedded": Plan(
         ("embedded_vocoder", "embedded_vocoder_gan"),
