@@ -117,7 +117,7 @@ class LongTalk(io.ComfyNode):
                     max=600.0,
                     step=0.1,
                     tooltip="Longest part in seconds. 0: what fits into the model's longest clip. Shorter parts need "
-                    "less memory and are there sooner, and take longer in all.",
+                    "less memory and take longer in all.",
                     optional=True,  # graphs saved before it was there have no value
                     advanced=True,
                 ),
