@@ -72,7 +72,7 @@ PLANS = {
         (
             "embedded_audio_vae:trainer.steps=1800",
             "embedded_video_vae:trainer.steps=1000",
-            "embedded_text_encoder:trainer.steps=600",
+            "embedded_text_encoder:trainer.steps=450",
             "embedded_vocoder:trainer.steps=1600",
             "embedded_cpu_speech:trainer.steps=1300",
             "embedded_cpu_pictures:trainer.steps=300",
