@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.samplers
@@ -16,6 +17,10 @@ from .constants import CATEGORY, VOICE_KEY
 from .given_picture import AUTO, keep_picture_input
 from .messages import config_of
 
+POST_CFG_KEY = "sampler_post_cfg_function"
+# A stock node whose function takes one scale for the whole latent. Its function's own name, since the host imports its
+# nodes under names that depend on where it lies.
+ONE_SCALE = "CFGZeroStar."
 VIDEO_TOOLTIP = (
     "How strictly the picture follows the text. 0: the model's own value (4 for the full model); 1: no guidance, "
     "twice as fast when the sound's is 1 as well."
@@ -130,6 +135,29 @@ class AVGuider(comfy.samplers.CFGGuider):
         scale = torch.full((1, 1, x.shape[-1]), guidance.audio, device=x.device, dtype=x.dtype)
         scale[..., : self.video_values] = guidance.video
         return scale
+
+
+def stream_by_stream(
+    change: Callable[[dict[str, Any]], Tensor], latent_shapes: list[Sequence[int]]
+) -> Callable[[dict[str, Any]], Tensor]:
+    """A function of guidance that takes one scale for the whole latent, called once per stream of a packed one.
+
+    Picture and sound differ in how far text moves them, and the picture has most of the values: their common scale
+    (CFG-Zero*, Fan et al. 2025) would be the picture's. Other functions stay as they are.
+    """
+    if len(latent_shapes) < 2 or not getattr(change, "__qualname__", "").startswith(ONE_SCALE):
+        return change
+    sizes = [math.prod(shape[1:]) for shape in latent_shapes]
+
+    def of_each(given: dict[str, Any]) -> Tensor:
+        def parts(value: Any) -> Sequence[Any]:
+            packed = isinstance(value, Tensor) and value.ndim == 3 and value.shape[-1] == sum(sizes)
+            return value.split(sizes, -1) if packed else [value] * len(sizes)
+
+        streams = zip(*map(parts, given.values()), strict=True)
+        return torch.cat([change(dict(zip(given, stream, strict=True))) for stream in streams], -1)
+
+    return of_each
 
 
 def model_guidance(

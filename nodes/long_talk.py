@@ -48,14 +48,7 @@ class SplitSpeech(io.ComfyNode):
                 io.Model.Input("model", tooltip="The UniTalking model; gives the longest clip."),
                 io.Clip.Input("clip", tooltip="The text encoder, from Load UniTalking Model."),
                 io.String.Input("speech", multiline=True, default="", tooltip="The whole speech."),
-                io.Float.Input(
-                    "longest_s",
-                    default=0.0,
-                    min=0.0,
-                    max=600.0,
-                    step=0.1,
-                    tooltip="Longest part in seconds. 0: what fits into the model's longest clip.",
-                ),
+                _longest_input(),
             ],
             outputs=[
                 io.String.Output(display_name="parts", is_output_list=True),
@@ -110,17 +103,8 @@ class LongTalk(io.ComfyNode):
                 ),
                 io.Image.Input("image", optional=True, tooltip="The portrait that the first clip starts from."),
                 VoiceSocket.Input("voice", optional=True, tooltip="The voice, the same in every part."),
-                io.Float.Input(
-                    "longest_s",
-                    default=0.0,
-                    min=0.0,
-                    max=600.0,
-                    step=0.1,
-                    tooltip="Longest part in seconds. 0: what fits into the model's longest clip. Shorter parts need "
-                    "less memory and take longer in all.",
-                    optional=True,  # graphs saved before it was there have no value
-                    advanced=True,
-                ),
+                # Optional: graphs saved before it was there have no value.
+                _longest_input(" Shorter parts need less memory and take longer in all.", optional=True, advanced=True),
             ],
             outputs=[
                 io.Image.Output(display_name="images"),
@@ -187,6 +171,12 @@ class LongTalk(io.ComfyNode):
             so_far = {"images": whole.out(0), "audio": whole.out(1)}
         images, sounds = so_far["images"], so_far["audio"]
         return io.NodeOutput(images, sounds, decoded.out(3), len(parts), expand=graph.finalize())
+
+
+def _longest_input(more: str = "", **options: bool) -> io.Input:
+    """The widget of the longest part, the same in both nodes but for what is added."""
+    tooltip = f"Longest part in seconds. 0: what fits into the model's longest clip.{more}"
+    return io.Float.Input("longest_s", default=0.0, min=0.0, max=600.0, step=0.1, tooltip=tooltip, **options)
 
 
 def _first_clip(graph: GraphBuilder, model: Any, vae: Any, frames: Any, image: Any, sample_portrait: str) -> list:

@@ -7,25 +7,20 @@ Stock samplers call the model step by step and know nothing of runs, so a wrappe
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 import comfy.model_management
 import torch
-from torch import Tensor
 
 from .constants import VOICE_KEY
 from .given_picture import AUTO
+from .guider import POST_CFG_KEY, stream_by_stream
 from .inputs import check_latent_shapes
 
 Value = TypeVar("Value")
 
 RUN_KEY = "unitalking_run"
-POST_CFG_KEY = "sampler_post_cfg_function"
-# A stock node whose function takes one scale for the whole latent. Its function's own name, since the host imports its
-# nodes under names that depend on where it lies.
-ONE_SCALE = "CFGZeroStar."
 
 logger = logging.getLogger(__name__)
 
@@ -91,29 +86,6 @@ def around_sampling(executor: Any, *args: Any, latent_shapes: list[Sequence[int]
         latent_format.packed_shapes = outer_shapes
         options.pop(RUN_KEY, None)
         run.clear()
-
-
-def stream_by_stream(
-    change: Callable[[dict[str, Any]], Tensor], latent_shapes: list[Sequence[int]]
-) -> Callable[[dict[str, Any]], Tensor]:
-    """A function of guidance that takes one scale for the whole latent, called once per stream of a packed one.
-
-    Picture and sound differ in how far text moves them, and the picture has most of the values: their common scale
-    (CFG-Zero*, Fan et al. 2025) would be the picture's. Other functions stay as they are.
-    """
-    if len(latent_shapes) < 2 or not getattr(change, "__qualname__", "").startswith(ONE_SCALE):
-        return change
-    sizes = [math.prod(shape[1:]) for shape in latent_shapes]
-
-    def of_each(given: dict[str, Any]) -> Tensor:
-        def parts(value: Any) -> Sequence[Any]:
-            packed = isinstance(value, Tensor) and value.ndim == 3 and value.shape[-1] == sum(sizes)
-            return value.split(sizes, -1) if packed else [value] * len(sizes)
-
-        streams = zip(*map(parts, given.values()), strict=True)
-        return torch.cat([change(dict(zip(given, stream, strict=True))) for stream in streams], -1)
-
-    return of_each
 
 
 def room_for(num_bytes: int, device: torch.device, reserve_bytes: float) -> bool:

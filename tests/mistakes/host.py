@@ -57,7 +57,7 @@ MISTAKES = [
     },
     {
         "name": "cfg_zero_star_over_the_packed_latent",
-        "file": "nodes/run.py",
+        "file": GUIDER,
         "old": "if len(latent_shapes) < 2 or not getattr(change",
         "new": "if True or not getattr(change",
         "tests": [GUIDANCE + "test_cfg_zero_star_takes_each_streams_own_scale"],

@@ -101,6 +101,9 @@ def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
     assert set(recipes) == {*parts, *plan.vocoder, plan.speech, plan.pictures, plan.joint}
     assert recipes[plan.joint].trainer.steps == 77
     assert recipes["embedded_video_vae"].data.clips == 3
+    for change in plan.changes:
+        recipe, _, steps = change.partition(":trainer.steps=")
+        assert recipes[recipe].trainer.steps == (77 if recipe == plan.joint else int(steps))
     by_name = {each.name: each for each in jobs}
     spoken, faces = (
         prepare_parser().parse_args(made_by(by_name[f"{stage}_data"])) for stage in (plan.speech, plan.joint)
