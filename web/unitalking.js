@@ -104,7 +104,7 @@ async function play(node, heard) {
     try {
         await PLAYED.play()
     } catch (error) {
-        const answer = await fetch(address)
-        say(node, answer.ok ? `cannot be played here: ${error.message}` : (await answer.json()).error)
+        const refused = heard.file && (await (await fetch(address)).json().catch(() => null))
+        say(node, refused?.error ?? `cannot be played here: ${error.message}`)
     }
 }

@@ -95,15 +95,29 @@ def test_a_voice_is_judged_when_it_is_chosen_and_can_be_heard(editor: Editor, ho
     assert editor.errors == []
 
 
-def test_a_kept_voice_can_be_heard(editor: Editor) -> None:
+def open_load_voice(editor: Editor) -> None:
+    """Adds the node to an example: until one is open, the editor may still load a graph of its own."""
+    editor.open_template(WORKFLOW)
     editor.page.evaluate("() => app.graph.add(LiteGraph.createNode('UniTalkingLoadVoice'))")
+
+
+def test_a_kept_voice_can_be_heard(editor: Editor) -> None:
+    open_load_voice(editor)
     editor.page.evaluate(SET, ["UniTalkingLoadVoice", "voice_file", "martin_deep.safetensors"])
     wait_for_text(editor, "UniTalkingLoadVoice", "Verdict: good")
     with editor.page.expect_response(lambda answer: "/unitalking/voice/sound" in answer.url) as heard:
         editor.page.evaluate(SET, ["UniTalkingLoadVoice", "play", None])
     assert heard.value.ok
     assert heard.value.headers["content-type"] == "audio/wav"
+    editor.shoot("kept_voice")
     assert editor.errors == []
+
+
+def test_why_a_kept_voice_cannot_be_heard_is_said_on_its_node(editor: Editor) -> None:
+    open_load_voice(editor)
+    editor.page.evaluate(SET, ["UniTalkingLoadVoice", "voice_file", "gone.safetensors"])
+    editor.page.evaluate(SET, ["UniTalkingLoadVoice", "play", None])
+    wait_for_text(editor, "UniTalkingLoadVoice", "gone.safetensors was not found")
 
 
 @pytest.mark.parametrize("node_type", ["UniTalkingTextPrompt", "UniTalkingJointSampler"])
