@@ -127,6 +127,22 @@ def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", embedded.PLANS)
+def test_the_network_has_all_processors_once_nothing_else_is_left(name: str, tmp_path: Path) -> None:
+    plan = embedded.PLANS[name]
+    jobs = {each.name: each for each in embedded.jobs_of(plan, tmp_path, tmp_path, [], 2)}
+    stages = (plan.speech, plan.pictures, plan.joint)
+    for stage in stages:
+        command = jobs[stage].command
+        assert command[command.index("--nproc_per_node") + 1] == "2"
+
+    def needed(name: str) -> set[str]:
+        return set(jobs[name].needs).union(*map(needed, jobs[name].needs))
+
+    assert needed(plan.speech) == set(jobs) - set(stages)
+    assert needed(plan.joint) == set(jobs) - {plan.joint}
+
+
 def made_by(job: Job) -> list[str]:
     return list(job.command[job.command.index("unitalking.training.prepare") + 1 :])
 

@@ -93,18 +93,17 @@ PLANS = {
 def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], cores: int) -> list[Job]:
     """The commands of a plan, each after those that it needs.
 
-    The vocoder needs neither pictures nor network and is ready last, so it trains beside everything else, and the
-    codecs' file has a random one until `publish`.
+    What one processor does comes first, several at a time: codecs, vocoder, text encoder, data. Then the network has
+    all of them. The codecs' file has a random vocoder until `publish`.
 
     Args:
         plan: which.
         runs: folder of the runs.
         data: folder of the data sets.
         changes: `RECIPE:key=value`, what a run has different.
-        cores: processors; all but one work on the network and its data.
+        cores: processors.
     """
-    processes = str(max(1, cores - 1))
-    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", processes, "-m")
+    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", str(cores), "-m")
 
     def trained(recipe: str, *more: str, needs: tuple[str, ...] = (), by: tuple[str, ...] = ()) -> Job:
         given = (text.partition(":") for text in (*plan.changes, *changes))
@@ -114,7 +113,7 @@ def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], cores: int) 
 
     def prepared(name: str, source: str, *more: str) -> Job:
         command = ("unitalking.training.prepare", f"synthetic:{source}", str(data / name), "--model", str(bundle))
-        return Job(name, (sys.executable, "-m", *command, "--workers", processes, *more), (CODECS,))
+        return Job(name, (sys.executable, "-m", *command, "--workers", str(max(1, cores // 2)), *more), (CODECS,))
 
     audio_vae, video_vae = (runs / f"embedded_{part}" / f"{part}.safetensors" for part in ("audio_vae", "video_vae"))
     bundle = runs / CODECS / "bundle.safetensors"
@@ -136,13 +135,14 @@ def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], cores: int) 
     def shown(before: str) -> tuple[str, str]:
         return f"data={data / faces}", f"model.start={runs / before / MODEL_FILE}"
 
+    before = (spoken, faces, TEXT_ENCODER, plan.vocoder[-1])
     return [
         *jobs,
         prepared(spoken, plan.spoken, "--audio-only"),
-        trained(plan.speech, *speech, needs=(spoken, TEXT_ENCODER), by=launch),
         prepared(faces, plan.faces),
-        trained(plan.pictures, *shown(plan.speech), needs=(faces, plan.speech), by=launch),
-        trained(plan.joint, *shown(plan.pictures), needs=(faces, plan.pictures), by=launch),
+        trained(plan.speech, *speech, needs=before, by=launch),
+        trained(plan.pictures, *shown(plan.speech), needs=(plan.speech,), by=launch),
+        trained(plan.joint, *shown(plan.pictures), needs=(plan.pictures,), by=launch),
     ]
 
 
