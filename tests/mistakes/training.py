@@ -297,6 +297,13 @@ MISTAKES = [
         f"{TP}every_command_of_a_plan_is_valid",
     ),
     mistake(
+        "a_network_that_leaves_processors_idle",
+        "unitalking/training/embedded.py",
+        '"--nproc_per_node", str(cores), "-m"',
+        '"--nproc_per_node", "1", "-m"',
+        f"{TP}the_network_has_all_processors_once_nothing_else_is_left",
+    ),
+    mistake(
         "phonemes_read_off_the_padding",
         "unitalking/training/text_encoder.py",
         "frames = FRAMES_PER_BYTE * is_byte.sum(1)",
