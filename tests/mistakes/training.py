@@ -299,9 +299,16 @@ MISTAKES = [
     mistake(
         "a_network_that_leaves_processors_idle",
         "unitalking/training/embedded.py",
-        '"--nproc_per_node", str(cores), "-m"',
+        '"--nproc_per_node", str(processes), "-m"',
         '"--nproc_per_node", "1", "-m"',
         f"{TP}the_network_has_all_processors_once_nothing_else_is_left",
+    ),
+    mistake(
+        "a_batch_that_processes_cannot_share",
+        "unitalking/training/embedded.py",
+        "if micro_batch % number == 0",
+        "if True",
+        f"{TP}a_batch_is_shared_evenly_whatever_the_number_of_processors",
     ),
     mistake(
         "phonemes_read_off_the_padding",

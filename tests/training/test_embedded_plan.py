@@ -143,6 +143,18 @@ def test_the_network_has_all_processors_once_nothing_else_is_left(name: str, tmp
     assert needed(plan.joint) == set(jobs) - {plan.joint}
 
 
+@pytest.mark.parametrize("cores", [1, 3, 6, 12, 20])
+def test_a_batch_is_shared_evenly_whatever_the_number_of_processors(cores: int, tmp_path: Path) -> None:
+    plan = embedded.PLANS["embedded_cpu"]
+    jobs = {each.name: each.command for each in embedded.jobs_of(plan, tmp_path, tmp_path, [], cores)}
+    for stage in (plan.speech, plan.pictures, plan.joint):
+        command = jobs[stage]
+        processes = int(command[command.index("--nproc_per_node") + 1])
+        trainer = load_recipe(stage)[1].trainer
+        assert trainer.batch_size % (trainer.accumulation * processes) == 0
+        assert cores // 2 < processes <= cores
+
+
 def made_by(job: Job) -> list[str]:
     return list(job.command[job.command.index("unitalking.training.prepare") + 1 :])
 

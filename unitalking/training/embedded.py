@@ -28,8 +28,9 @@ from ..samples import EMBEDDED_MODEL
 from .flow_run import MODEL_FILE
 from .jobs import Job, run_jobs
 from .part_files import load_part
+from .recipe import load_recipe
 from .result import ABOUT_KEY, write_bundle
-from .settings import TrainingError
+from .settings import TrainerSettings, TrainingError
 from .start import read_tensors
 from .vocoder import PART_FILE as VOCODER_FILE
 
@@ -94,7 +95,7 @@ def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], cores: int) 
     """The commands of a plan, each after those that it needs.
 
     What one processor does comes first, several at a time: codecs, vocoder, text encoder, data. Then the network has
-    all of them. The codecs' file has a random vocoder until `publish`.
+    all of them, or as many as share its batch evenly. The codecs' file has a random vocoder until `publish`.
 
     Args:
         plan: which.
@@ -102,14 +103,17 @@ def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], cores: int) 
         data: folder of the data sets.
         changes: `RECIPE:key=value`, what a run has different.
         cores: processors.
-    """
-    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", str(cores), "-m")
 
-    def trained(recipe: str, *more: str, needs: tuple[str, ...] = (), by: tuple[str, ...] = ()) -> Job:
+    Raises:
+        TrainingError: a change that a recipe of the network does not know.
+    """
+
+    def trained(recipe: str, *more: str, needs: tuple[str, ...] = (), shared: bool = False) -> Job:
         given = (text.partition(":") for text in (*plan.changes, *changes))
         own = [change for name, _, change in given if name == recipe]
-        command = (*by, "unitalking.training", recipe, f"folder={runs / recipe}", *more, *own)
-        return Job(recipe, (sys.executable, "-m", *command), needs)
+        settings = (f"folder={runs / recipe}", *more, *own)
+        launcher = _launcher(load_recipe(recipe, settings)[1].trainer, cores) if shared else ()
+        return Job(recipe, (sys.executable, "-m", *launcher, "unitalking.training", recipe, *settings), needs)
 
     def prepared(name: str, source: str, *more: str) -> Job:
         command = ("unitalking.training.prepare", f"synthetic:{source}", str(data / name), "--model", str(bundle))
@@ -140,10 +144,17 @@ def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], cores: int) 
         *jobs,
         prepared(spoken, plan.spoken, "--audio-only"),
         prepared(faces, plan.faces),
-        trained(plan.speech, *speech, needs=before, by=launch),
-        trained(plan.pictures, *shown(plan.speech), needs=(plan.speech,), by=launch),
-        trained(plan.joint, *shown(plan.pictures), needs=(plan.pictures,), by=launch),
+        trained(plan.speech, *speech, needs=before, shared=True),
+        trained(plan.pictures, *shown(plan.speech), needs=(plan.speech,), shared=True),
+        trained(plan.joint, *shown(plan.pictures), needs=(plan.pictures,), shared=True),
     ]
+
+
+def _launcher(trainer: TrainerSettings, cores: int) -> tuple[str, ...]:
+    """Runs a module in as many processes as there are processors, or fewer, so that each has as much of a batch."""
+    micro_batch = trainer.samples_per_batch(1)
+    processes = max(number for number in range(1, cores + 1) if micro_batch % number == 0)
+    return ("torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m")
 
 
 def publish(trained: Path, vocoder: Path, path: Path, about: dict[str, str]) -> int:
