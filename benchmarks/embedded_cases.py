@@ -64,13 +64,13 @@ def sound_alone(prompt: Prompt, given: Given) -> None:
 
 
 def picture_given(prompt: Prompt, given: Given) -> None:
-    """Gives the real clip's pictures and generates their sound."""
+    """Gives the real clip's pictures, whose lips say when the words are spoken, generates their sound, saves both."""
     video = _add(prompt, "LoadVideo", file=given.upload(".mp4"))
-    images = _add(prompt, "GetVideoComponents", video=video)
-    encoded = _add(prompt, "VAEEncode", pixels=images, vae=[_node(prompt, LOADER), 2])
-    held = _add(prompt, "UniTalkingHoldStream", latent=encoded)
-    _inputs(prompt, EMPTY)["frames"] = given.frames
-    _join(prompt, held, _streams(prompt, [_node(prompt, EMPTY), 0])[1])
+    loader = _node(prompt, LOADER)
+    driving, latent = _add(prompt, "UniTalkingDrivingVideo", model=[loader, 0], vae=[loader, 2], video=video)
+    _inputs(prompt, TEXT).update(starts_at=[driving, 4], ends_at=[driving, 5])
+    _inputs(prompt, SAMPLER)["latent"] = [driving, latent]
+    _inputs(prompt, SAVE).update(images=[driving, 1], fps=[driving, 2])
 
 
 def sound_given(prompt: Prompt, given: Given) -> None:

@@ -11,7 +11,7 @@ from ..unitalking.config import PROMPT_STYLES, UniTalkingConfig
 from ..unitalking.domain import unlearned
 from ..unitalking.prompt import OVI_STYLES, compose_prompt, missing_tags, silent_prompt
 from ..unitalking.samples import NO_SAMPLE, voice_choices
-from ..unitalking.speech_timing import SPEECH_OPEN, TAIL_S, speech_duration_s
+from ..unitalking.speech_timing import LEAD_S, SPEECH_OPEN, TAIL_S, speech_duration_s
 from ..unitalking.text_cleaning import clean_text
 from ..unitalking.voice import analyse_voice, resample
 from .assets import load_voice
@@ -165,11 +165,12 @@ class TextPrompt(io.ComfyNode):
                 io.Float.Input(
                     "starts_at",
                     default=0.0,
-                    min=0.0,
+                    min=-LEAD_S,
                     max=60.0,
                     step=0.001,
                     optional=True,
-                    tooltip="Seconds of the clip that are given before this is spoken: wire held_s of Continue AV.",
+                    tooltip="Seconds of the clip that are given before this is spoken: wire held_s of Continue AV, or "
+                    "starts_at of Driving Video.",
                     advanced=True,
                 ),
                 io.Float.Input(
@@ -179,8 +180,8 @@ class TextPrompt(io.ComfyNode):
                     max=600.0,
                     step=0.001,
                     optional=True,
-                    tooltip="When the last word ends, in seconds of the clip: wire ends_at of Style Reference. 0: as "
-                    "planned.",
+                    tooltip="When the last word ends, in seconds of the clip: wire ends_at of Style Reference or "
+                    "Driving Video. 0: as planned.",
                     advanced=True,
                 ),
             ],

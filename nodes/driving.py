@@ -13,10 +13,13 @@ from torch.nn import functional
 
 from ..unitalking import timeline
 from ..unitalking.config import UniTalkingConfig
+from ..unitalking.evaluation.mouth import spoken_span
 from ..unitalking.portrait import FIT_MODES, fit_pictures
 from ..unitalking.samples import NO_SAMPLE, clip_choices
+from ..unitalking.speech_timing import LEAD_S
 from ..unitalking.voice import resample
 from .assets import load_clip
+from .check import pack_judges
 from .checks import check_finite
 from .constants import CATEGORY
 from .latents import empty_latent, foreign_picture, held, snap_size
@@ -132,6 +135,8 @@ class DrivingVideo(io.ComfyNode):
                 io.Image.Output(display_name="images"),
                 io.Float.Output(display_name="fps"),
                 io.Int.Output(display_name="frames"),
+                io.Float.Output(display_name="starts_at"),
+                io.Float.Output(display_name="ends_at"),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -176,13 +181,18 @@ class DrivingVideo(io.ComfyNode):
         shown = timeline.shown_pictures(part.frames, config.fps, rate, len(images))
         size, notes = snap_size(config, width, height, part.frames)
         pictures, fitted = fit_pictures(images[shown], *size[:2], fit)
-        notes = (*sample, *part.notes, *notes, *fitted, *foreign_picture(vae, pictures[:1]))
+        foreign = foreign_picture(vae, pictures[:1])
+        notes = (*sample, *part.notes, *notes, *fitted, *foreign)
+        starts_at = ends_at = 0.0
+        if config.text_encoder is not None and not foreign:
+            starts_at, ends_at, seen = _told_by_lips(pictures, config.fps)
+            notes += (seen,)
         if rate != timeline.rational(config.fps):
             notes += (f"{float(rate):g} pictures per second were converted to {config.fps:g} for the model.",)
         latent = hold_stream(empty_latent(config, *size), "tv2a", _encode(vae, pictures), config)
         summary = f"{part.frames} frames ({float(lasts):.2f} s) of {float(given_s):.2f} s"
         say(cls, "\n".join([summary, *notes]))
-        return io.NodeOutput(latent, images, float(rate), part.frames)
+        return io.NodeOutput(latent, images, float(rate), part.frames, starts_at, ends_at)
 
 
 class DrivingAudio(io.ComfyNode):
@@ -327,6 +337,16 @@ def hold_stream(latent: dict[str, Any], task: str, encoded: Tensor, config: UniT
 def sample_used(socket: str, name: str) -> str:
     """What to say where nothing came: a wired clip without a stream gives nothing, too."""
     return f"{socket}: nothing is wired, or what is wired has none, so the sample {name} is used."
+
+
+def _told_by_lips(pictures: Tensor, fps: float) -> tuple[float, float, str]:
+    """For Text Prompt, when drawn lips begin and end to speak, 0 and 0 where they do not; and a note of it."""
+    frames = (pictures[..., :3] * 255).round().clamp(0, 255).byte().cpu()
+    span = spoken_span(pack_judges().mouth.track(frames), fps)
+    if span is None:
+        return 0.0, 0.0, "The lips hardly move: the speech is timed as planned."
+    begins, ends = span
+    return begins - LEAD_S, ends, f"The lips speak from {begins:.2f} to {ends:.2f} s."
 
 
 def _encode(vae: Any, pictures: Tensor) -> Tensor:

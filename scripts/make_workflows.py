@@ -137,6 +137,7 @@ def dubbing(title: str, note: str, speech: str) -> list[Step]:
     steps = _driven(title, note, speech, driven)
     by_name = {step.name: step for step in steps}
     by_name["sampler"].wires["latent"] = ("driving", 0)
+    by_name["prompt"].wires |= {"starts_at": ("driving", 4), "ends_at": ("driving", 5)}
     by_name["save"].wires |= {"images": ("driving", 1), "fps": ("driving", 2)}
     return steps
 

@@ -18,6 +18,7 @@ from unitalking.checkpoint.files import config_tensors
 from unitalking.checkpoint.random_model import TINY
 from unitalking.codec.video_vae import VideoVAE, VideoVAEConfig
 from unitalking.domain import Domain
+from unitalking.evaluation.mouth import MOUTH_BOX, pixels_of
 from unitalking.mapping import from_mapping
 from unitalking.synthetic.face import Face, Pose
 from unitalking.synthetic.look import HELD_OUT_FROM, look_of
@@ -120,3 +121,22 @@ def test_a_damaged_domain_is_named(pack: Pack, tmp_path: Path) -> None:
     save_file({**load_file(TINY_MODEL), "domain.mean": torch.zeros(24, 4, 4)}, path)
     with pytest.raises(ValueError, match=r"half\.safetensors: domain\.precision, domain\.limit: missing"):
         pack("nodes.loading").read_model_file(str(path))
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_the_lips_of_a_foreign_clip_tell_nothing(
+    pack: Pack, parts: tuple[Any, ...], said: Callable[[], str], foreign: bool
+) -> None:
+    openness = 0.5 - 0.5 * torch.arange(21).cos()
+    drawn = Face(look_of(HELD_OUT_FROM), SIDE).frames([Pose(openness=float(value)) for value in openness])
+    pictures = torch.from_numpy(drawn).float() / 255
+    if foreign:  # all but the lips
+        left, top, right, bottom = pixels_of(MOUTH_BOX, SIDE, SIDE)
+        lips = pictures[:, top:bottom, left:right].clone()
+        pictures = FOREIGN["noise"](pictures[:1]).repeat(21, 1, 1, 1)
+        pictures[:, top:bottom, left:right] = lips
+    sizes = {"fps": 24.0, "start_s": 0.0, "width": SIDE, "height": SIDE, "fit": "crop"}
+    driven = pack("nodes.driving").DrivingVideo.execute(parts[0], parts[2], "none", **sizes, images=pictures)
+    assert ("far from" in said()) == foreign
+    assert ("The lips speak" in said()) == (not foreign)
+    assert (driven.args[5] > 0) == (not foreign)

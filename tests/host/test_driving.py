@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from graphs import Clip, assert_refused, only_media
 from lab import Parts
 from torch import Tensor
 
-from unitalking.checkpoint.random_model import TINY
+from unitalking.checkpoint.random_model import TINY, write_random
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI
@@ -70,7 +71,7 @@ def tone(seconds: float, rate: int, channels: int = 1) -> Tensor:
 
 def test_a_whole_picture_is_held_and_none_of_its_sound(pack: Pack, parts: Parts) -> None:
     pictures = moving(17)
-    latent, images, fps, frames = driving_video(pack, parts, images=pictures)
+    latent, images, fps, frames, *_ = driving_video(pack, parts, images=pictures)
     video, audio = latent["samples"].unbind()
     masks = latent["noise_mask"].unbind()
     assert (frames, fps) == (17, 24.0)
@@ -91,7 +92,7 @@ def test_other_lengths_and_rates_are_cut_and_converted_for_the_model_alone(
     pack: Pack, parts: Parts, said: Callable[[], str], given: int, fps: float, frames: int, kept: int
 ) -> None:
     pictures = moving(given)
-    latent, images, rate, made = driving_video(pack, parts, images=pictures, fps=float(fps))
+    latent, images, rate, made, *_ = driving_video(pack, parts, images=pictures, fps=float(fps))
     assert made == frames
     assert rate == pytest.approx(fps, abs=1e-3)
     assert torch.equal(images, pictures[:kept])
@@ -104,7 +105,7 @@ def test_other_lengths_and_rates_are_cut_and_converted_for_the_model_alone(
 
 def test_it_starts_where_it_is_told(pack: Pack, parts: Parts) -> None:
     pictures = moving(40)
-    _, images, _, frames = driving_video(pack, parts, images=pictures, start_s=0.5)
+    _, images, _, frames, *_ = driving_video(pack, parts, images=pictures, start_s=0.5)
     assert frames == 25
     assert torch.equal(images, pictures[12:37])
 
@@ -117,7 +118,7 @@ def test_a_file_is_read_where_it_is_used_and_gives_its_own_pictures(
 
     pictures = moving(400, 48, 32)
     video = InputImpl.VideoFromFile(str(video_file(tmp_path / "given.mkv", pictures, Fraction(24))))
-    _, images, fps, frames = driving_video(pack, parts, video=video, start_s=start_s)
+    _, images, fps, frames, *_ = driving_video(pack, parts, video=video, start_s=start_s)
     first = round(24 * start_s)
     assert frames == TINY.trained.max_frames
     assert fps == 24.0
@@ -132,7 +133,8 @@ def test_a_video_in_memory_keeps_its_pictures_exactly(pack: Pack, parts: Parts) 
 
     pictures = moving(30)
     components = Types.VideoComponents(images=pictures, audio=None, frame_rate=Fraction(30))
-    _, images, fps, frames = driving_video(pack, parts, video=InputImpl.VideoFromComponents(components), start_s=0.2)
+    video = InputImpl.VideoFromComponents(components)
+    _, images, fps, frames, *_ = driving_video(pack, parts, video=video, start_s=0.2)
     assert (fps, frames) == (30.0, 17)
     assert torch.equal(images, pictures[6 : 6 + 22])
 
@@ -149,6 +151,35 @@ def test_the_models_own_lengths_are_kept(pack: Pack) -> None:
         ValueError, match=r"has 4.00 s from 0 s on, this model's shortest clip is 121 pictures \(5.04 s"
     ):
         part_of(fixed, Fraction(4), 0.0, "x", whole=False)
+
+
+@pytest.mark.parametrize("start_s", [0.0, 0.5])
+@pytest.mark.parametrize("name", ["question", "weather"])
+def test_the_lips_say_when_the_text_is_spoken(
+    pack: Pack, parts: Parts, said: Callable[[], str], name: str, start_s: float
+) -> None:
+    audio = pack("nodes.assets").load_clip(name).get_components().audio
+    heard = audio["waveform"][0].mean(0)[round(start_s * audio["sample_rate"]) :]
+    frames = pack("unitalking.voice_frames").analyse_frames(heard, audio["sample_rate"])
+    begins, ends = (edge * pack("unitalking.voice_frames").HOP_S for edge in frames.speech_span())
+    *_, starts_at, ends_at = driving_video(pack, parts, sample_clip=name, start_s=start_s)
+    assert starts_at + pack("unitalking.speech_timing").LEAD_S == pytest.approx(begins, abs=0.08)
+    assert ends_at == pytest.approx(ends, abs=0.12)
+    assert f"The lips speak from {starts_at + 0.1:.2f} to {ends_at:.2f} s" in said()
+
+
+def test_still_lips_tell_nothing(pack: Pack, parts: Parts, said: Callable[[], str]) -> None:
+    assert driving_video(pack, parts, images=moving(1).expand(21, -1, -1, -1))[4:] == (0.0, 0.0)
+    assert "The lips hardly move: the speech is timed as planned" in said()
+
+
+def test_a_model_whose_text_has_no_clock_is_told_nothing(
+    pack: Pack, parts: Parts, said: Callable[[], str], tmp_path: Path
+) -> None:
+    write_random(tmp_path / "no_clock.safetensors", replace(TINY, text_encoder=None), 0)
+    model = pack("nodes.loading").load_model(str(tmp_path / "no_clock.safetensors"), {})
+    assert driving_video(pack, parts._replace(model=model), sample_clip="question")[4:] == (0.0, 0.0)
+    assert "lips" not in said()
 
 
 @pytest.mark.parametrize(
@@ -216,7 +247,7 @@ def test_noise_is_on_what_the_model_sees_and_not_on_what_is_saved(pack: Pack, pa
 
 @pytest.mark.parametrize("name", ["question", "weather"])
 def test_a_sample_is_there_where_nothing_is_wired(pack: Pack, parts: Parts, said: Callable[[], str], name: str) -> None:
-    _, images, fps, frames = driving_video(pack, parts, sample_clip=name)
+    _, images, fps, frames, *_ = driving_video(pack, parts, sample_clip=name)
     _, audio, sounding = driving_audio(pack, parts, torch.zeros(0), 0, sample_recording=name, audio=None)
     assert images.shape[1:] == (128, 128, 3)
     assert (len(images), fps) == (frames, 24.0)

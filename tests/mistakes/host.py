@@ -416,6 +416,27 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "lips_told_with_the_lead_counted_twice",
+        "file": "nodes/driving.py",
+        "old": "return begins - LEAD_S, ends,",
+        "new": "return begins, ends,",
+        "tests": ["tests/host/test_driving.py::test_the_lips_say_when_the_text_is_spoken"],
+    },
+    {
+        "name": "lips_of_a_foreign_clip_believed",
+        "file": "nodes/driving.py",
+        "old": "config.text_encoder is not None and not foreign",
+        "new": "config.text_encoder is not None",
+        "tests": ["tests/host/test_domain.py::test_the_lips_of_a_foreign_clip_tell_nothing"],
+    },
+    {
+        "name": "lips_end_with_the_clip",
+        "file": "unitalking/evaluation/mouth.py",
+        "old": "float(opened[-1] + 1) / fps",
+        "new": "len(openness) / fps",
+        "tests": ["tests/evaluation/test_mouth.py::test_lips_speak_from_the_first_to_the_last_opening"],
+    },
+    {
         "name": "pictures_of_another_rate_taken_one_by_one",
         "file": "unitalking/timeline.py",
         "old": "step = rational(source_fps) / rational(fps)",

@@ -19,6 +19,13 @@ MOUTH_BOX = (0.30, 0.55, 0.70, 0.82)
 HEIGHT, WIDTH = 36, 52
 BATCH = 64
 
+# A mouth counts as open from this share of its way to the widest on. Against the times of the words in 44 held-out
+# clips of drawn faces it opens so much later, and closes so much later, at the median.
+OPEN_SHARE = 0.25
+OPENS_LATE_S, CLOSES_LATE_S = 0.03, 0.01
+# A mouth that moves less than this, of the widest there is, does not speak.
+LEAST_MOVEMENT = 0.2
+
 
 @dataclass(frozen=True)
 class MouthConfig:
@@ -77,3 +84,12 @@ def pixels_of(box: tuple[float, float, float, float], height: int, width: int) -
     """A box in shares of the picture, in pixels."""
     left, top, right, bottom = box
     return round(left * width), round(top * height), round(right * width), round(bottom * height)
+
+
+def spoken_span(openness: np.ndarray, fps: float) -> tuple[float, float] | None:
+    """When lips speak, (begin, end) in seconds of the clip, from `MouthJudge.track`; None where they do not move."""
+    lowest, widest = float(openness.min()), float(np.quantile(openness, 0.95))
+    if widest - lowest < LEAST_MOVEMENT:
+        return None
+    opened = np.flatnonzero(openness > lowest + OPEN_SHARE * (widest - lowest))
+    return max(float(opened[0]) / fps - OPENS_LATE_S, 0.0), float(opened[-1] + 1) / fps - CLOSES_LATE_S
