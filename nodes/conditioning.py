@@ -212,8 +212,13 @@ class TextPrompt(io.ComfyNode):
     ) -> io.NodeOutput:
         """Encodes the prompt for both streams and plans the clip's length from the speech."""
         config = config_of(model, "Text Prompt")
+        if ends_at and ends_at <= starts_at + LEAD_S:
+            raise ValueError(
+                f"Text Prompt: ends_at is {ends_at:g} s, but the first word begins at {starts_at + LEAD_S:g} s "
+                f"(starts_at and {LEAD_S:g} s): choose a later ends_at, or 0 for as planned."
+            )
         if voice is not None:
-            check_voice(voice, config, "Text Prompt")
+            check_voice(voice, model.model.model_config.codec_id, "Text Prompt")
         style = config.prompt_style if prompt_style == "auto" else prompt_style
         prompt = compose_prompt(speech, scene, sound, style)
         if config.text_encoder is not None:
@@ -234,6 +239,7 @@ class TextPrompt(io.ComfyNode):
         given, every = {AUDIO_CONTEXT_KEY: positive[0][0]}, {}
         if isinstance(voice, VoiceTurns):
             ends_s = (speech_duration_s(speech) if planned_s is None else planned_s) - TAIL_S
+            ends_s = ends_at - starts_at if ends_at else ends_s
             every[TURNS_KEY] = voice.starts_s(speech, ends_s, starts_at)
             given[VOICE_KEY] = tuple(turn.voice.latents for turn in voice.turns)
             notes.append("voices begin at " + ", ".join(f"{start:.2f} s" for start in every[TURNS_KEY]))

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..unitalking import timeline
+from ..unitalking.checkpoint.codec_id import codec_id, understands
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.evaluation.mouth import spoken_span
 from ..unitalking.portrait import FIT_MODES, fit_pictures
@@ -24,7 +25,7 @@ from .checks import check_finite
 from .constants import CATEGORY
 from .latents import empty_latent, foreign_picture, held, snap_size
 from .messages import say, speaking_config_of
-from .vae import AudioVAE, codec_id
+from .vae import AudioVAE
 
 SILENT = 1e-3  # -60 dBFS
 LOWEST_FPS, HIGHEST_FPS = 1, 240
@@ -296,9 +297,9 @@ def check_codec(audio_vae: Any, config: UniTalkingConfig, node: str) -> None:
     """
     if not isinstance(audio_vae, AudioVAE):
         raise ValueError(f"{node}: the VAE is not a UniTalking audio codec: wire audio_vae from Load UniTalking Model.")
-    if audio_vae.codec_id != codec_id(config):
+    if not understands(audio_vae.codec_id, codec_id(config)):
         raise ValueError(
-            f"{node}: the audio codec (sample rate-channels-samples {audio_vae.codec_id}) is not this model's "
+            f"{node}: the audio codec (sample rate-channels-samples-digest {audio_vae.codec_id}) is not this model's "
             f"({codec_id(config)}): wire audio_vae of the same Load UniTalking Model."
         )
 

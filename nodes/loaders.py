@@ -193,7 +193,7 @@ def _load_audio_vae(file: ModelFile, choice: str, notes: list[str]) -> Any:
         name = choice
         config, tensors = read_audio_codec(find_part("vae", choice), notes.append)
     _check_audio_codec(config, file.config, name)
-    return load_audio_vae(config, tensors, name)
+    return load_audio_vae(config, tensors, name, carried=bundle is not None)
 
 
 def _check_audio_codec(codec: UniTalkingConfig, model: UniTalkingConfig, name: str) -> None:

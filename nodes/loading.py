@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..unitalking.checkpoint.codec_id import codec_id
 from ..unitalking.checkpoint.files import CONFIG_TENSOR, NETWORK, CheckpointError, ModelFile, config_tensors, read_model
 from ..unitalking.checkpoint.float8 import as_scaled
 from ..unitalking.checkpoint.keys import to_file_keys
@@ -54,6 +55,7 @@ class SupportedModel(comfy.supported_models_base.BASE):
         )
         super().__init__({"config": config})
         self.config, self.rgb = config, file.rgb
+        self.codec_id = codec_id(config, file.parts.get("audio_vae"))
         self.sampling_settings = {"shift": config.sampling.sigma_shift}
         # The packed latent counts channels as area: the factor is per channel (host measurements in docs).
         self.memory_usage_factor = config.dim / WIDTH_OF_FACTOR_ONE / config.in_dim

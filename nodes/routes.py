@@ -15,13 +15,14 @@ from aiohttp import web
 from comfy_extras.nodes_audio import load
 from server import PromptServer
 
+from ..unitalking.checkpoint.codec_id import codec_id, understands
 from ..unitalking.samples import EMBEDDED_MODEL, voice_choices
 from ..unitalking.speech_timing import speech_duration_s
 from ..unitalking.voice import analyse_voice
 from .assets import load_voice, sample_voice_path
 from .conditioning import LONGEST_VOICE_S
 from .files import VOICE_FOLDER, find_part
-from .vae import audio_codec, codec_id, read_audio_codec
+from .vae import audio_codec, read_audio_codec
 from .voice_files import read_voice, voice_text
 
 LONGEST_SPEECH = 20_000  # characters
@@ -73,10 +74,11 @@ def _decoded(name: str) -> bytes:
     """The clip of a voice file as the pack's own sound codec gives it back, on the CPU: a run may have the device."""
     kept, _ = read_voice(Path(find_part(VOICE_FOLDER, name)))
     config, tensors = read_audio_codec(str(EMBEDDED_MODEL))
-    if kept.codec != codec_id(config):
+    own = codec_id(config, tensors)
+    if not understands(kept.codec, own):
         raise ValueError(
-            f"{name} was kept with the sound codec of another model ({kept.codec}; the pack's own is "
-            f"{codec_id(config)}): run a short speech with it to hear it."
+            f"{name} was kept with the sound codec of another model ({kept.codec}; the pack's own is {own}): run a "
+            "short speech with it to hear it."
         )
     codec = audio_codec(config, tensors, EMBEDDED_MODEL.name)
     with torch.inference_mode():

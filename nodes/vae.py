@@ -14,6 +14,7 @@ import comfy.utils
 import torch
 from torch import Tensor, nn
 
+from ..unitalking.checkpoint.codec_id import codec_id
 from ..unitalking.checkpoint.files import CONFIG_TENSOR, METADATA_KEY, ModelFile, load_strict, read_part
 from ..unitalking.checkpoint.parts import build_part
 from ..unitalking.config import UniTalkingConfig
@@ -86,11 +87,11 @@ class AudioModule(nn.Module):
 
 
 class AudioVAE(ReadyVAE):
-    """The audio codec as the host's audio VAE; `config` says which codec it is."""
+    """The audio codec as the host's audio VAE; `config` and `codec_id` say which codec it is."""
 
-    def __init__(self, codec: nn.Module, config: UniTalkingConfig) -> None:
+    def __init__(self, codec: nn.Module, config: UniTalkingConfig, codec_id: str) -> None:
         super().__init__(AudioModule(codec), dtype=torch.float32, offload=False)
-        self.config = config
+        self.config, self.codec_id = config, codec_id
         self.latent_channels = config.audio_channels
         self.latent_dim = 1
         self.output_channels = 2
@@ -101,16 +102,6 @@ class AudioVAE(ReadyVAE):
         self.memory_used_decode = lambda shape, dtype: (
             shape[0] * min(shape[2], DECODE_CHUNK) * config.samples_per_latent * VOCODER_VALUES_PER_SAMPLE * 4
         )
-
-    @property
-    def codec_id(self) -> str:
-        """Which latents these are: two codecs with the same id understand each other's."""
-        return codec_id(self.config)
-
-
-def codec_id(config: UniTalkingConfig) -> str:
-    """Sample rate, channels and samples per latent of a model's audio latents."""
-    return f"{config.sample_rate}-{config.audio_channels}-{config.samples_per_latent}"
 
 
 class VideoVAE(ReadyVAE):
@@ -170,9 +161,11 @@ def audio_codec(config: UniTalkingConfig, tensors: Mapping[str, Tensor], name: s
     return codec
 
 
-def load_audio_vae(config: UniTalkingConfig, tensors: Mapping[str, Tensor], name: str) -> AudioVAE:
-    """The same as the host's audio VAE."""
-    return AudioVAE(audio_codec(config, tensors, name), config)
+def load_audio_vae(
+    config: UniTalkingConfig, tensors: Mapping[str, Tensor], name: str, *, carried: bool = False
+) -> AudioVAE:
+    """The same as the host's audio VAE; `carried` in a model's own file, or a published one."""
+    return AudioVAE(audio_codec(config, tensors, name), config, codec_id(config, tensors if carried else None))
 
 
 def load_bundled_video_vae(file: ModelFile) -> VideoVAE:

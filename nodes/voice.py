@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..unitalking.config import UniTalkingConfig
+from ..unitalking.checkpoint.codec_id import understands
 from ..unitalking.voice_turns import start_of_words
-from .vae import codec_id
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class VoiceTurns:
 
         Args:
             speech: all that is said.
-            lasts_s: when it is expected to end.
+            lasts_s: when it is expected to end, before it is put off by `starts_at`.
             starts_at: seconds of the clip that are given before this speech.
 
         Raises:
@@ -94,16 +93,15 @@ def single_voice(voice: Voice | VoiceTurns, node: str) -> Voice:
     return voice
 
 
-def check_voice(voice: Voice | VoiceTurns, config: UniTalkingConfig, node: str) -> None:
-    """Refuses a voice of another codec.
+def check_voice(voice: Voice | VoiceTurns, expected: str, node: str) -> None:
+    """Refuses a voice of another codec than the model's, which is `expected`.
 
     Raises:
         ValueError: names both codecs.
     """
-    expected = codec_id(config)
     for turn in turns_of(voice):
-        if turn.voice.codec != expected:
+        if not understands(turn.voice.codec, expected):
             raise ValueError(
-                f"{node}: the VOICE was encoded by another audio codec (sample rate-channels-samples "
+                f"{node}: the VOICE was encoded by another audio codec (sample rate-channels-samples-digest "
                 f"{turn.voice.codec}, this model has {expected}): encode the clip again with this model's audio_vae."
             )

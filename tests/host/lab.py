@@ -149,7 +149,7 @@ class Lab:
 
     def voice(self, seed: int = 30, length: int = 9) -> Any:
         """A VOICE of random latents."""
-        codec = self.pack("nodes.vae").codec_id(self.config)
+        codec = self.pack("unitalking.checkpoint.codec_id").codec_id(self.config)
         latents = normal(1, self.config.audio_channels, length, seed=seed)
         return self.pack("nodes.voice").Voice(latents, codec, self.config.sample_rate, "")
 

@@ -126,10 +126,12 @@ def test_the_packs_own_voices_are_the_sample_voices_of_its_own_model(pack: Pack,
     assert [name for name in files if name not in listed] == []
     loading = pack("nodes.loading")
     file, _ = loading.read_model_file(str(ROOT / "models" / "unitalking_embedded.safetensors"))
-    codec = pack("nodes.vae").load_audio_vae(file.config, file.parts["audio_vae"], "embedded")
+    codec = pack("nodes.vae").load_audio_vae(file.config, file.parts["audio_vae"], "embedded", carried=True)
+    own = pack("nodes.loading").SupportedModel(file).codec_id
+    assert codec.codec_id == own
     for name in names:
         voice, about = voices.read_voice(ROOT / "assets" / "voice_files" / f"{name}.safetensors")
-        pack("nodes.voice").check_voice(voice, file.config, "Load Voice")
+        pack("nodes.voice").check_voice(voice, own, "Load Voice")
         encoded = pack("nodes.conditioning").encode_voice(codec, pack("nodes.assets").load_voice(name), trim=True)
         assert torch.allclose(voice.latents, encoded.latents, atol=1e-3)
         assert voice.report == encoded.report

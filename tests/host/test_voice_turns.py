@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from lab import Lab, differ, equal, rel
 from test_windows import FRAMES, windowed
+
+from unitalking.checkpoint.random_model import TINY
+from unitalking.speech_timing import LEAD_S
 
 LIMIT = 1e-5
 SPEECH = "Who is there? It is me."
@@ -17,12 +21,10 @@ def turn(lab: Lab, before: Any, voice: Any, words: str = "", from_s: float = 0.2
     return lab.pack("nodes.voice_turn").VoiceTurn.execute(before, voice, words, from_s).args[0]
 
 
-def prompt(lab: Lab, voice: Any, speech: str = SPEECH, starts_at: float = 0.0) -> tuple[list, list]:
+def prompt(lab: Lab, voice: Any, speech: str = SPEECH, **told: float) -> tuple[list, list]:
     texts = {"scene": "a man", "sound": "room", "negative_picture": "blur", "negative_sound": "robot"}
     node = lab.pack("nodes.conditioning").TextPrompt
-    return node.execute(
-        lab.model, lab.clip, speech, **texts, prompt_style="plain", voice=voice, starts_at=starts_at
-    ).args[:2]
+    return node.execute(lab.model, lab.clip, speech, **texts, prompt_style="plain", voice=voice, **told).args[:2]
 
 
 def test_turns_of_one_voice_are_that_voice(lab: Lab) -> None:
@@ -83,6 +85,25 @@ def test_words_say_when_a_voice_begins(lab: Lab, said: Callable[[], str]) -> Non
         assert f"voices begin at 0.00 s, {starts[1]:.2f} s, {starts[2]:.2f} s" in said()
 
 
+@pytest.mark.parametrize("starts_at", [0.0, 0.4])
+def test_a_voice_begins_with_its_words_where_the_speech_is_told_to_end(lab: Lab, starts_at: float) -> None:
+    voice = turn(lab, lab.voice(30), lab.voice(31), "it is")
+    early, late = (
+        prompt(lab, voice, starts_at=starts_at, ends_at=ends_at)[0][0][1]["unitalking_turns"][1]
+        for ends_at in (2.0 + starts_at, 4.0 + starts_at)
+    )
+    assert 1.0 + starts_at < early < 1.7 + starts_at, "the sixth of nine syllables or so"
+    assert late - LEAD_S - starts_at == pytest.approx((early - LEAD_S - starts_at) * 3.9 / 1.9)
+
+
+@pytest.mark.parametrize(("starts_at", "ends_at"), [(5.0, 2.0), (1.0, 1.1), (0.0, 0.05)])
+def test_a_speech_that_would_end_before_it_begins_is_refused(lab: Lab, starts_at: float, ends_at: float) -> None:
+    with pytest.raises(
+        ValueError, match=rf"ends_at is {ends_at:g} s, but the first word begins at {starts_at + 0.1:g} s"
+    ):
+        prompt(lab, lab.voice(30), starts_at=starts_at, ends_at=ends_at)
+
+
 def test_turns_that_cannot_be_are_refused(lab: Lab) -> None:
     first, second = lab.voice(30), lab.voice(31)
     with pytest.raises(ValueError, match='begins with "hello", which the speech does not say: write'):
@@ -93,6 +114,22 @@ def test_turns_that_cannot_be_are_refused(lab: Lab) -> None:
         turn(lab, first, turn(lab, first, second))
     with pytest.raises(ValueError, match="Save Voice: the VOICE has 2 voices"):
         lab.pack("nodes.voice_files").SaveVoice.execute(turn(lab, first, second), "both", "", False)
-    other = lab.pack("nodes.voice").Voice(first.latents, "44100-20-512", 44100, "")
+    other = replace(first, codec="44100-20-512", sample_rate=44100)
     with pytest.raises(ValueError, match="encoded by another audio codec"):
         prompt(lab, turn(lab, first, other))
+
+
+def test_a_codec_of_the_same_numbers_but_another_training_is_another_one(lab: Lab) -> None:
+    pack = lab.pack
+    models = [lab.load(lab.write(f"codec_{seed}.safetensors", TINY, seed)) for seed in (1, 2)]
+    ids = [model.model.model_config.codec_id for model in models]
+    assert ids[0] != ids[1]
+    assert ids[0].rsplit("-", 1)[0] == ids[1].rsplit("-", 1)[0] == pack("unitalking.checkpoint.codec_id").codec_id(TINY)
+    check = pack("nodes.voice").check_voice
+    check(replace(lab.voice(30), codec=ids[0]), ids[0], "Text Prompt")
+    for known in (ids[0], ids[0].rsplit("-", 1)[0]):
+        check(replace(lab.voice(30), codec=known), ids[0].rsplit("-", 1)[0], "Text Prompt")  # kept before, or public
+    with pytest.raises(
+        ValueError, match=rf"VOICE was encoded by another audio codec .*{ids[1]}, this model has {ids[0]}"
+    ):
+        check(replace(lab.voice(30), codec=ids[1]), ids[0], "Text Prompt")

@@ -14,9 +14,29 @@ MISTAKES = [
     {
         "name": "voice_of_another_codec_decoded_all_the_same",
         "file": "nodes/routes.py",
-        "old": "if kept.codec != codec_id(config):",
+        "old": "if not understands(kept.codec, own):",
         "new": "if False:",
         "tests": ["tests/host/test_routes.py::test_a_voice_of_another_sound_codec_cannot_be_heard"],
+        "host": True,
+    },
+    {
+        "name": "codecs_of_the_same_numbers_taken_for_one",
+        "file": "unitalking/checkpoint/codec_id.py",
+        "old": "if not carried:",
+        "new": "if True:",
+        "tests": [
+            "tests/host/test_voice_turns.py::test_a_codec_of_the_same_numbers_but_another_training_is_another_one",
+        ],
+        "host": True,
+    },
+    {
+        "name": "voices_change_when_the_plan_would_have_it",
+        "file": "nodes/conditioning.py",
+        "old": "ends_s = ends_at - starts_at if ends_at else ends_s",
+        "new": "ends_s = ends_s if ends_s else ends_at",
+        "tests": [
+            "tests/host/test_voice_turns.py::test_a_voice_begins_with_its_words_where_the_speech_is_told_to_end",
+        ],
         "host": True,
     },
     {
