@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 from comfy_api.latest import io
@@ -15,7 +16,7 @@ from ..unitalking.portrait import fit_pictures
 from ..unitalking.voice import resample
 from .checks import check_finite
 from .constants import CATEGORY
-from .driving import check_codec, encode_sound
+from .driving import check_codec, encode_pictures, encode_sound
 from .latents import empty_latent, held, snap_size
 from .messages import say, speaking_config_of
 
@@ -74,12 +75,14 @@ class Continue(io.ComfyNode):
         if audio is None:
             raise ValueError("Continue AV: the clip has no sound: wire audio of Decode AV.")
         check_finite(audio["waveform"], "the clip's sound")
+        _check_length(len(images), audio, config.fps)
         wanted = overlap - 1 + (frames or config.trained.frames)
         size, notes = snap_size(config, images.shape[2], images.shape[1], wanted)
         tail = tail_of(audio, len(images), overlap, config.fps)
         sound = encode_beginning(audio_vae, tail, audio["sample_rate"], overlap, config)
         pictures, _ = fit_pictures(images[-overlap:], *size[:2], "crop")  # grey or see-through ones become RGB
-        latent = hold_beginning(empty_latent(config, *size), vae.encode(pictures), sound, config, "Continue AV")
+        encoded = encode_pictures(vae, pictures, "Continue AV")
+        latent = hold_beginning(empty_latent(config, *size), encoded, sound, config, "Continue AV")
         seconds = float(timeline.duration_s(overlap, config.fps))
         say(cls, "\n".join([f"{overlap} frames ({seconds:.2f} s) are given, {size[2] - overlap} follow", *notes]))
         return io.NodeOutput(latent, seconds)
@@ -190,6 +193,18 @@ def _check_size(images: Tensor, config: UniTalkingConfig) -> None:
         raise ValueError(
             f"Continue AV: the pictures are {width}x{height}, expected sides that are multiples of "
             f"{config.side_multiple}: continue what Decode AV gave, and enlarge or crop the joined clip."
+        )
+
+
+def _check_length(frames: int, audio: dict[str, Any], fps: float) -> None:
+    """Pictures of another rate would have their sound at another time."""
+    seen_s = timeline.duration_s(frames, fps)
+    heard_s = Fraction(audio["waveform"].shape[-1], audio["sample_rate"])
+    if abs(seen_s - heard_s) > timeline.duration_s(1, fps):
+        raise ValueError(
+            f"Continue AV: the clip's {frames} pictures last {float(seen_s):.2f} s at the model's {fps:g} per second, "
+            f"its sound {float(heard_s):.2f} s: wire images and audio as Decode AV gives them with fps 0, and change "
+            "the rate of the joined clip."
         )
 
 

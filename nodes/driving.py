@@ -190,7 +190,9 @@ class DrivingVideo(io.ComfyNode):
             notes += (seen,)
         if rate != timeline.rational(config.fps):
             notes += (f"{float(rate):g} pictures per second were converted to {config.fps:g} for the model.",)
-        latent = hold_stream(empty_latent(config, *size), "tv2a", _encode(vae, pictures), config)
+        latent = hold_stream(
+            empty_latent(config, *size), "tv2a", encode_pictures(vae, pictures, "Driving Video"), config
+        )
         summary = f"{part.frames} frames ({float(lasts):.2f} s) of {float(given_s):.2f} s"
         say(cls, "\n".join([summary, *notes]))
         return io.NodeOutput(latent, images, float(rate), part.frames, starts_at, ends_at)
@@ -304,6 +306,17 @@ def check_codec(audio_vae: Any, config: UniTalkingConfig, node: str) -> None:
         )
 
 
+def encode_pictures(vae: Any, pictures: Tensor, node: str) -> Tensor:
+    """A clip's pictures (F, H, W, 3) as latents (1, C, n, h, w).
+
+    Raises:
+        ValueError: the sound codec, or something that is none.
+    """
+    if getattr(vae, "latent_channels", None) is None or isinstance(vae, AudioVAE):
+        raise ValueError(f"{node}: the VAE is no picture codec: wire vae from Load UniTalking Model.")
+    return vae.encode(pictures)
+
+
 def encode_sound(audio_vae: AudioVAE, waveform: Tensor, sample_rate: int, latents: int) -> Tensor:
     """A clip's sound (1, channels, S) as so many latents (1, C, L), mixed to mono, filled up with silence."""
     config = audio_vae.config
@@ -348,12 +361,6 @@ def _told_by_lips(pictures: Tensor, fps: float) -> tuple[float, float, str]:
         return 0.0, 0.0, "The lips hardly move: the speech is timed as planned."
     begins, ends = span
     return begins - LEAD_S, ends, f"The lips speak from {begins:.2f} to {ends:.2f} s."
-
-
-def _encode(vae: Any, pictures: Tensor) -> Tensor:
-    if getattr(vae, "latent_channels", None) is None or isinstance(vae, AudioVAE):
-        raise ValueError("Driving Video: the VAE is no picture codec: wire vae from Load UniTalking Model.")
-    return vae.encode(pictures)
 
 
 def video_lasts(video: Any) -> Fraction:

@@ -19,7 +19,7 @@ from .checks import check_finite
 from .clip import planned_s
 from .constants import CATEGORY, LATENT_KEY
 from .continuation import encode_beginning, hold_beginning
-from .driving import check_codec, checked_rate, part_of, sample_used, used_part, video_lasts
+from .driving import check_codec, checked_rate, encode_pictures, part_of, sample_used, used_part, video_lasts
 from .latents import empty_latent, foreign_picture, snap_size
 from .messages import say, speaking_config_of
 
@@ -130,7 +130,8 @@ class StyleReference(io.ComfyNode):
         shown = timeline.shown_pictures(held, config.fps, rate, len(given))
         pictures, fitted = fit_pictures(given[shown], *size[:2], fit)
         sound = encode_beginning(audio_vae, audio["waveform"], audio["sample_rate"], held, config)
-        latent = hold_beginning(empty_latent(config, *size), vae.encode(pictures), sound, config, NAME)
+        encoded = encode_pictures(vae, pictures, NAME)
+        latent = hold_beginning(empty_latent(config, *size), encoded, sound, config, NAME)
         latent[LATENT_KEY] = {**latent[LATENT_KEY], "cut": held}
         notes += [*changed, *fitted, *foreign_picture(vae, pictures[:1])]
         summary = f"{float(lasts):.2f} s of {float(given_s):.2f} s are the reference, {size[2] - held} frames follow"

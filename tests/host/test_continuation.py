@@ -77,18 +77,44 @@ def test_sound_of_another_rate_is_resampled(pack: Pack, parts: Parts) -> None:
     assert torch.allclose(latent["samples"].unbind()[1][:, :, :11], held, atol=1e-4)
 
 
-@pytest.mark.parametrize("sounding", [0.5, 1.0, 1.5])
-def test_the_sound_is_taken_where_the_last_pictures_are(pack: Pack, parts: Parts, sounding: float) -> None:
-    """Sound that is shorter or longer than the pictures ends at another time than they do."""
+@pytest.mark.parametrize("more", [-500, 0, 500])
+def test_the_sound_is_taken_where_the_last_pictures_are(pack: Pack, parts: Parts, more: int) -> None:
+    """Sound that is some samples shorter or longer than the pictures ends at another time than they do."""
     _, sound = clip_of(41)
     whole = sound["waveform"]
-    other = torch.nn.functional.pad(whole, (0, round((sounding - 1) * whole.shape[2])), value=0.1)
+    other = torch.nn.functional.pad(whole, (0, more), value=0.1)
     given = pack("nodes.continuation").tail_of({**sound, "waveform": other}, 41, 9, 24)
     begin, end = round(32 / 24 * 16000), round(41 / 24 * 16000)
-    expected = whole[..., begin:end] if sounding >= 1 else torch.zeros(1, 2, end - begin)
+    expected = whole[..., begin:end].clone()
+    expected[..., end - begin + min(more, 0) :] = 0
     assert torch.equal(given, expected)
     all_of_it = pack("nodes.continuation").tail_of(sound, 41, 41, 24)
     assert torch.equal(all_of_it, whole)
+
+
+@pytest.mark.parametrize(
+    ("frames", "seconds", "match"),
+    [
+        (96, 2.0, "96 pictures last 4.00 s at the model's 24 per second, its sound 2.00 s"),  # 48 per second
+        (100, 4.0, "100 pictures last 4.17 s at the model's 24 per second, its sound 4.00 s"),  # 25 per second
+        (96, 4.05, "its sound 4.05 s"),
+    ],
+)
+def test_sound_of_another_length_than_the_pictures_is_refused(
+    pack: Pack, parts: Parts, frames: int, seconds: float, match: str
+) -> None:
+    module, (model, _, *codecs) = pack("nodes.continuation"), parts
+    sound = {"waveform": torch.zeros(1, 1, round(seconds * 16000)), "sample_rate": 16000}
+    with pytest.raises(ValueError, match=f"{match}.*wire images and audio as Decode AV gives them with fps 0"):
+        module.Continue.execute(model, *codecs, torch.zeros(frames, SIDE, SIDE, 3), sound, 33, 9)
+
+
+@pytest.mark.parametrize("picture", [-1, 1])
+def test_sound_that_ends_within_a_picture_of_the_last_is_taken(pack: Pack, parts: Parts, picture: int) -> None:
+    module, (model, _, *codecs) = pack("nodes.continuation"), parts
+    pictures, sound = clip_of(41)
+    other = torch.nn.functional.pad(sound["waveform"], (0, picture * 660))
+    module.Continue.execute(model, *codecs, pictures, {**sound, "waveform": other}, 33, 9)
 
 
 def test_a_clip_beyond_what_the_model_knows_is_said(pack: Pack, parts: Parts, said: Callable[[], str]) -> None:
@@ -123,6 +149,8 @@ def test_a_clip_without_sound_is_refused(pack: Pack, parts: Parts) -> None:
         module.Join.execute(clip_of(41)[0], None, clip_of(41)[0], None, 24.0, 9, True)
     with pytest.raises(ValueError, match="not a UniTalking audio codec"):
         module.Continue.execute(model, codecs[0], codecs[0], *clip_of(41), 33, 9)
+    with pytest.raises(ValueError, match="Continue AV: the VAE is no picture codec: wire vae"):
+        module.Continue.execute(model, codecs[1], codecs[1], *clip_of(41), 33, 9)
 
 
 def test_a_stereo_and_a_mono_clip_of_other_rates_are_joined(pack: Pack) -> None:

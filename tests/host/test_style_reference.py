@@ -136,6 +136,11 @@ def test_a_clip_in_which_nobody_speaks_is_refused(pack: Pack, parts: Parts, soun
         style(pack, parts, video=video_of(pack, sound))
 
 
+def test_the_sound_codec_as_picture_codec_is_refused(pack: Pack, parts: Parts) -> None:
+    with pytest.raises(ValueError, match="Style Reference: the VAE is no picture codec: wire vae"):
+        style(pack, parts._replace(vae=parts.audio_vae))
+
+
 def test_a_video_of_tensors_is_read_as_a_file_is(pack: Pack, parts: Parts) -> None:
     file, tensors = style(pack, parts), style(pack, parts, video=video_of(pack, lambda sound: sound))
     assert tensors[2] == pytest.approx(file[2], abs=0.02)

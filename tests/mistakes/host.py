@@ -398,6 +398,25 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "continued_clip_of_another_rate_taken",
+        "file": "nodes/continuation.py",
+        "old": "if abs(seen_s - heard_s) > timeline.duration_s(1, fps):",
+        "new": "if False:",
+        "tests": ["tests/host/test_continuation.py::test_sound_of_another_length_than_the_pictures_is_refused"],
+        "host": True,
+    },
+    {
+        "name": "sound_codec_taken_for_the_picture",
+        "file": "nodes/driving.py",
+        "old": 'if getattr(vae, "latent_channels", None) is None or isinstance(vae, AudioVAE):',
+        "new": "if False:",
+        "tests": [
+            "tests/host/test_driving.py::test_the_sound_codec_as_picture_codec_is_refused",
+            "tests/host/test_style_reference.py::test_the_sound_codec_as_picture_codec_is_refused",
+        ],
+        "host": True,
+    },
+    {
         "name": "given_sound_filled_up_with_what_it_does_not_determine",
         "file": "nodes/continuation.py",
         "old": ":, :, : timeline.audio_latents_within(frames, *rates)",
