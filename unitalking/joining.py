@@ -5,10 +5,9 @@ Axes: F frames, H W pixels, C channels, S samples. Source: ours, the paper does 
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .timeline import Rate, samples_kept
 
@@ -65,10 +64,8 @@ def join_sounds(
     fade = min(round(FADE_S * sample_rate), ends - starts)
     joined = first.new_zeros(first.shape[0], total)
     joined[:, :ends], joined[:, ends:] = first, second[:, ends - starts :]
-    # Both say the same there, with phases of their own: the sum keeps its power.
-    angle = torch.linspace(0, math.pi / 2, fade, dtype=first.dtype, device=first.device)
     before, after = first[:, ends - fade : ends], second[:, ends - starts - fade : ends - starts]
-    joined[:, ends - fade : ends] = before * angle.cos() + after * angle.sin()
+    joined[:, ends - fade : ends] = _faded(before, after)
     return joined
 
 
@@ -81,6 +78,18 @@ def gain_between(first: Tensor, second: Tensor, sample_rate: int) -> float:
     return min(max(levels[0] / levels[1], 1 / most), most)
 
 
+def _faded(before: Tensor, after: Tensor) -> Tensor:
+    """From one sound (C, S) to the other, of one power all along.
+
+    Both say the same there, with phases of their own: how alike they are decides what their sum has to be divided by.
+    """
+    share = torch.linspace(0, 1, before.shape[1], dtype=before.dtype, device=before.device)
+    # Opposite phases cancel each other, and nothing is made louder for that than it is for different sounds.
+    alike = functional.cosine_similarity(before.flatten(), after.flatten(), dim=0).clamp(min=0)
+    power = (1 - share) ** 2 + share**2 + 2 * alike * share * (1 - share)
+    return (before * (1 - share) + after * share) / power.sqrt()
+
+
 def _level(sound: Tensor, sample_rate: int) -> float | None:
     step = max(1, round(_LEVEL_S * sample_rate))
     whole = sound.shape[1] // step * step
@@ -90,7 +99,7 @@ def _level(sound: Tensor, sample_rate: int) -> float | None:
 
 
 def _fitted(sound: Tensor, samples: int) -> Tensor:
-    return torch.nn.functional.pad(sound[:, :samples], (0, max(0, samples - sound.shape[1])))
+    return functional.pad(sound[:, :samples], (0, max(0, samples - sound.shape[1])))
 
 
 def _size(pictures: Tensor) -> str:

@@ -475,9 +475,33 @@ MISTAKES = [
     {
         "name": "joined_sound_without_a_fade",
         "file": "unitalking/joining.py",
-        "old": "before * angle.cos() + after * angle.sin()",
+        "old": "_faded(before, after)",
         "new": "before",
-        "tests": ["tests/unit/test_joining.py::test_another_phase_makes_neither_a_click_nor_a_hole"],
+        "tests": ["tests/unit/test_joining.py::test_another_phase_makes_no_click"],
+    },
+    {
+        "name": "the_same_sound_joined_at_twice_its_power",
+        "file": "unitalking/joining.py",
+        "old": "dim=0).clamp(min=0)",
+        "new": "dim=0) * 0",
+        "tests": [
+            "tests/unit/test_joining.py::test_the_sound_is_as_long_as_the_pictures_and_has_no_click",
+            "tests/unit/test_joining.py::test_the_level_is_kept_however_alike_the_sounds_are",
+        ],
+    },
+    {
+        "name": "other_sound_joined_at_half_its_power",
+        "file": "unitalking/joining.py",
+        "old": "dim=0).clamp(min=0)",
+        "new": "dim=0) * 0 + 1",
+        "tests": ["tests/unit/test_joining.py::test_the_level_is_kept_however_alike_the_sounds_are"],
+    },
+    {
+        "name": "opposite_phases_joined_loudly",
+        "file": "unitalking/joining.py",
+        "old": "dim=0).clamp(min=0)",
+        "new": "dim=0)",
+        "tests": ["tests/unit/test_joining.py::test_opposite_phases_are_not_made_loud"],
     },
     {
         "name": "estimate_of_a_given_picture_at_every_step",
