@@ -78,6 +78,11 @@ class Continue(io.ComfyNode):
         _check_length(len(images), audio, config.fps)
         wanted = overlap - 1 + (frames or config.trained.frames)
         size, notes = snap_size(config, images.shape[2], images.shape[1], wanted)
+        if overlap >= size[2]:
+            raise ValueError(
+                f"Continue AV: overlap is {overlap}, the next clip has {size[2]} pictures in all: choose a smaller "
+                "overlap or more frames, so that something follows."
+            )
         tail = tail_of(audio, len(images), overlap, config.fps)
         sound = encode_beginning(audio_vae, tail, audio["sample_rate"], overlap, config)
         pictures, _ = fit_pictures(images[-overlap:], *size[:2], "crop")  # grey or see-through ones become RGB

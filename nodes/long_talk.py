@@ -17,7 +17,9 @@ from .continuation import DEFAULT_OVERLAP, OVERLAP_TOOLTIP
 from .messages import config_of, say
 from .sampler import PRESETS
 from .sampling import seed_input
-from .voice import single_voice
+from .voice import check_voice, single_voice
+
+SHORTEST_S = 1.0  # Text Prompt plans no shorter clip
 
 
 def speech_parts(clip: Any, speech: str, longest_s: float) -> list[str]:
@@ -62,11 +64,14 @@ class SplitSpeech(io.ComfyNode):
     def execute(cls, model: Any, clip: Any, speech: str, longest_s: float) -> io.NodeOutput:
         """Splits and plans."""
         config = config_of(model, "Split Speech")
-        parts = speech_parts(clip, speech, longest_s or longest_part_s(config, DEFAULT_OVERLAP))
+        notes: list[str] = []
+        # What follows may be clips of their own, or a chain.
+        limit_s = _capped(longest_s, longest_part_s(config, 1), notes) or longest_part_s(config, DEFAULT_OVERLAP)
+        parts = speech_parts(clip, speech, limit_s)
         if not parts:
             raise ValueError("Split Speech: there is no speech: write some into it.")
-        frames = [planned_frames(planned_s(clip, part), config, []) for part in parts]
-        say(cls, "\n".join(f"{each} frames: {part}" for each, part in zip(frames, parts, strict=True)))
+        frames = [planned_frames(planned_s(clip, part), config, notes) for part in parts]
+        say(cls, "\n".join([*(f"{each} frames: {part}" for each, part in zip(frames, parts, strict=True)), *notes]))
         return io.NodeOutput(parts, frames, len(parts))
 
 
@@ -137,12 +142,18 @@ class LongTalk(io.ComfyNode):
         """Builds the chain."""
         config = config_of(model, "Long Talk")
         if voice is not None:
-            single_voice(voice, "Long Talk")
+            check_voice(single_voice(voice, "Long Talk"), config, "Long Talk")
         fitting_s = longest_part_s(config, overlap)
-        parts = speech_parts(clip, speech, min(longest_s or fitting_s, fitting_s))
+        if fitting_s < SHORTEST_S:
+            raise ValueError(
+                f"Long Talk: overlap is {overlap}, of which this model's longest clip leaves {max(fitting_s, 0):.2f} s "
+                f"for words, expected at least {SHORTEST_S:g} s: choose a smaller overlap."
+            )
+        notes: list[str] = []
+        parts = speech_parts(clip, speech, _capped(longest_s, fitting_s, notes) or fitting_s)
         if not parts:
             raise ValueError("Long Talk: there is no speech: write some into it.")
-        say(cls, "\n".join([f"{len(parts)} clips", *parts]))
+        say(cls, "\n".join([f"{len(parts)} clips", *parts, *notes]))
         graph, codecs = GraphBuilder(), {"vae": vae, "audio_vae": audio_vae}
         prompt = {"model": model, "clip": clip, "scene": scene, "sound": sound, "prompt_style": "auto"}
         prompt |= {"negative_picture": "", "negative_sound": ""} | ({} if voice is None else {"voice": voice})
@@ -159,7 +170,7 @@ class LongTalk(io.ComfyNode):
             sampled = graph.node(
                 "UniTalkingJointSampler",
                 **{"model": model, "positive": words.out(0), "negative": words.out(1), "latent": latent},
-                **{"seed": seed + number, "preset": preset, "steps": 0, "sigma_shift": 0.0, "denoise": 1.0},
+                **{"seed": (seed + number) % 2**64, "preset": preset, "steps": 0, "sigma_shift": 0.0, "denoise": 1.0},
                 **{"guidance_video": 0.0, "guidance_audio": 0.0, "guidance_voice": 0.0},
                 **{"sampler": "flow_unipc", "scheduler": "wan"},
             )
@@ -171,6 +182,15 @@ class LongTalk(io.ComfyNode):
             so_far = {"images": whole.out(0), "audio": whole.out(1)}
         images, sounds = so_far["images"], so_far["audio"]
         return io.NodeOutput(images, sounds, decoded.out(3), len(parts), expand=graph.finalize())
+
+
+def _capped(longest_s: float, fitting_s: float, notes: list[str]) -> float:
+    """How long a part may be as a person says, as far as it fits into a clip (noted); 0 where nothing is said."""
+    if longest_s > fitting_s:
+        notes.append(
+            f"longest_s is {longest_s:g}, {fitting_s:.2f} s fit into this model's longest clip: no part is longer"
+        )
+    return min(longest_s, fitting_s)
 
 
 def _longest_input(more: str = "", **options: bool) -> io.Input:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from graphs import Clip, assert_refused, only_media, texts
 from lab import Parts
 from torch import Tensor
 
-from unitalking.checkpoint.random_model import TINY
+from unitalking.checkpoint.random_model import TINY, write_random
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI
@@ -141,6 +142,28 @@ def test_an_overlap_that_does_not_fit_is_refused(pack: Pack, parts: Parts, overl
         continued(pack, parts, overlap=overlap)
 
 
+@pytest.fixture(scope="module")
+def fixed_parts(pack: Pack, parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Parts:
+    """A model that makes clips of 25 and 33 pictures alone, as Ovi makes those of 121 and 241."""
+    path = tmp_path_factory.mktemp("fixed") / "fixed.safetensors"
+    write_random(path, replace(TINY, lengths=tuple((frames, TINY.audio_latents(frames)) for frames in (25, 33))), 0)
+    return parts._replace(model=pack("nodes.loading").load_model(str(path), {}))
+
+
+@pytest.mark.parametrize("overlap", [33, 41])
+def test_an_overlap_beyond_the_models_own_lengths_is_refused(pack: Pack, fixed_parts: Parts, overlap: int) -> None:
+    with pytest.raises(ValueError, match=f"overlap is {overlap}, the next clip has 33 pictures in all: choose"):
+        continued(pack, fixed_parts, overlap=overlap)
+    (latent, _), *_ = continued(pack, fixed_parts, overlap=29)
+    assert all(bool(mask.any()) for mask in latent["noise_mask"].unbind())
+
+
+@pytest.mark.parametrize("overlap", [1, 41])
+def test_an_overlap_that_nothing_follows_is_refused(pack: Pack, parts: Parts, overlap: int) -> None:
+    with pytest.raises(ValueError, match=f"overlap is {overlap}, the next clip has {overlap} pictures in all: choose"):
+        continued(pack, parts, frames=1, overlap=overlap)
+
+
 def test_a_clip_without_sound_is_refused(pack: Pack, parts: Parts) -> None:
     module, (model, _, *codecs) = pack("nodes.continuation"), parts
     with pytest.raises(ValueError, match="the clip has no sound: wire audio"):
@@ -194,8 +217,23 @@ def test_a_speech_is_split_and_every_part_planned(pack: Pack, parts: Parts, capl
     whole = module.SplitSpeech.execute(model, clip, SPEECH, 0.0).args[0]
     longest = module.longest_part_s(TINY, 9)
     assert all(pack("nodes.clip").speech_s(clip, f"<S>{part}<E>") <= longest for part in whole)
-    with pytest.raises(ValueError, match="there is no speech"):
-        module.SplitSpeech.execute(model, clip, " ", 0.0)
+    for nothing in ("", " "):
+        with pytest.raises(ValueError, match="Split Speech: there is no speech: write some"):
+            module.SplitSpeech.execute(model, clip, nothing, 0.0)
+
+
+def test_no_part_is_planned_longer_than_a_clip(pack: Pack, parts: Parts, said: Callable[[], str]) -> None:
+    """Clips of their own may be as long as the model's longest; what fits into none is said."""
+    model, clip, *_ = parts
+    module, longest = pack("nodes.long_talk"), TINY.trained.max_frames
+    found = module.SplitSpeech.execute(model, clip, LONG, 600.0).args[0]
+    assert found == module.speech_parts(clip, LONG, longest / 24)
+    assert all(pack("nodes.clip").speech_s(clip, f"<S>{part}<E>") * 24 <= longest for part in found)
+    assert f"longest_s is 600, {longest / 24:.2f} s fit into this model's longest clip: no part is longer" in said()
+    assert "the speech needs about" not in said()
+    one_word = "a" * 150
+    assert module.SplitSpeech.execute(model, clip, one_word, 0.0).args[:2] == ([one_word], [longest])
+    assert f"this model was trained on up to {longest}" in said()
 
 
 def talk(host: ComfyUI, **changes: Any) -> tuple[Clip, Any]:
@@ -236,6 +274,36 @@ def test_parts_of_a_long_talk_are_as_long_as_asked_for_and_as_fits(
     limit = module.longest_part_s(TINY, 9) if longest_fitting else longest_s
     assert count == len(module.speech_parts(text_encoder, LONG, limit))
     assert (count == len(module.speech_parts(text_encoder, LONG, module.longest_part_s(TINY, 9)))) is longest_fitting
+
+
+def sampled_seeds(pack: Pack, parts: Parts, seed: int) -> list[int]:
+    """The seeds of a long talk's parts."""
+    spoken = (LONG, "", "", seed, "draft", 9, pack("unitalking.samples").NO_SAMPLE)
+    made = pack("nodes.long_talk").LongTalk.execute(parts.model, parts.clip, parts.vae, parts.audio_vae, *spoken)
+    samplers = [node for node in made.expand.values() if node["class_type"] == "UniTalkingJointSampler"]
+    return [node["inputs"]["seed"] for node in samplers]
+
+
+def test_seeds_count_up_and_begin_anew_behind_the_last(pack: Pack, parts: Parts) -> None:
+    assert sampled_seeds(pack, parts, 5)[:3] == [5, 6, 7]
+    assert sampled_seeds(pack, parts, 2**64 - 1)[:3] == [2**64 - 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"overlap": 121}, r"overlap is 121, of which this model's longest clip leaves 0.04 s for words, expected at"),
+        ({"overlap": 145}, "leaves 0.00 s for words"),
+        ({"speech": ""}, "there is no speech"),
+        ({"voice": "other"}, "Long Talk: the VOICE was encoded by another audio codec"),
+    ],
+)
+def test_talks_that_cannot_be_made_are_refused(pack: Pack, parts: Parts, changes: dict[str, Any], match: str) -> None:
+    if "voice" in changes:
+        changes = {"voice": pack("nodes.voice").Voice(torch.zeros(1, 40, 9), "44100-40-512", 44100, "")}
+    given = {"speech": LONG, "scene": "", "sound": "", "seed": 0, "preset": "draft", "overlap": 9}
+    with pytest.raises(ValueError, match=match):
+        pack("nodes.long_talk").LongTalk.execute(*parts, **{**given, "sample_portrait": "none", **changes})
 
 
 def test_an_empty_speech_is_refused(host: ComfyUI) -> None:

@@ -417,6 +417,33 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "overlap_that_fills_the_next_clip_taken",
+        "file": "nodes/continuation.py",
+        "old": "if overlap >= size[2]:",
+        "new": "if False:",
+        "tests": [
+            "tests/host/test_continuation.py::test_an_overlap_beyond_the_models_own_lengths_is_refused",
+            "tests/host/test_continuation.py::test_an_overlap_that_nothing_follows_is_refused",
+        ],
+        "host": True,
+    },
+    {
+        "name": "part_of_a_speech_planned_longer_than_a_clip",
+        "file": "nodes/long_talk.py",
+        "old": "return min(longest_s, fitting_s)",
+        "new": "return longest_s",
+        "tests": ["tests/host/test_continuation.py::test_no_part_is_planned_longer_than_a_clip"],
+        "host": True,
+    },
+    {
+        "name": "seeds_of_a_talk_count_beyond_the_last",
+        "file": "nodes/long_talk.py",
+        "old": "(seed + number) % 2**64",
+        "new": "seed + number",
+        "tests": ["tests/host/test_continuation.py::test_seeds_count_up_and_begin_anew_behind_the_last"],
+        "host": True,
+    },
+    {
         "name": "given_sound_filled_up_with_what_it_does_not_determine",
         "file": "nodes/continuation.py",
         "old": ":, :, : timeline.audio_latents_within(frames, *rates)",
