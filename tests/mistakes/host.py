@@ -420,7 +420,7 @@ MISTAKES = [
         "name": "overlap_that_fills_the_next_clip_taken",
         "file": "nodes/continuation.py",
         "old": "if overlap >= size[2]:",
-        "new": "if False:",
+        "new": "if overlap > size[2]:",
         "tests": [
             "tests/host/test_continuation.py::test_an_overlap_beyond_the_models_own_lengths_is_refused",
             "tests/host/test_continuation.py::test_an_overlap_that_nothing_follows_is_refused",
@@ -524,11 +524,11 @@ MISTAKES = [
         "tests": ["tests/unit/test_joining.py::test_the_level_is_kept_however_alike_the_sounds_are"],
     },
     {
-        "name": "opposite_phases_joined_loudly",
+        "name": "opposite_phases_joined_with_a_click",
         "file": "unitalking/joining.py",
         "old": "dim=0).clamp(min=0)",
         "new": "dim=0)",
-        "tests": ["tests/unit/test_joining.py::test_opposite_phases_are_not_made_loud"],
+        "tests": ["tests/unit/test_joining.py::test_opposite_phases_make_no_click"],
     },
     {
         "name": "estimate_of_a_given_picture_at_every_step",
