@@ -28,6 +28,7 @@ from .messages import say, speaking_config_of
 from .vae import AudioVAE
 
 SILENT = 1e-3  # -60 dBFS
+HEARD_S = Fraction(5, 1000)  # shorter than any sound of a word
 LOWEST_FPS, HIGHEST_FPS = 1, 240
 
 
@@ -45,6 +46,20 @@ class Part(NamedTuple):
     notes: tuple[str, ...]
 
 
+def left_from(given_s: Fraction, start_s: float, what: str) -> tuple[Fraction, Fraction]:
+    """Where to begin, exactly, and how much of what was given is left from there on, in seconds.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    start = Fraction(start_s).limit_denominator(10**6)
+    if given_s <= start:
+        raise ValueError(
+            f"{what} lasts {float(given_s):.2f} s, start_s is {start_s:g}: nothing is left. Choose an earlier start."
+        )
+    return start, given_s - start
+
+
 def part_of(config: UniTalkingConfig, given_s: Fraction, start_s: float, what: str, *, whole: bool) -> Part:
     """The longest clip that fits into what was given, from `start_s` on.
 
@@ -58,12 +73,7 @@ def part_of(config: UniTalkingConfig, given_s: Fraction, start_s: float, what: s
     Raises:
         ValueError: nothing is left after `start_s`, or less than the model's shortest clip.
     """
-    start = Fraction(start_s).limit_denominator(10**6)
-    left = given_s - start
-    if left <= 0:
-        raise ValueError(
-            f"{what} lasts {float(given_s):.2f} s, start_s is {start_s:g}: nothing is left. Choose an earlier start."
-        )
+    start, left = left_from(given_s, start_s, what)
     longest = config.trained.max_frames
     frames = timeline.clip_within(left, config.fps, config.time_stride)
     if whole:
@@ -79,11 +89,12 @@ def part_of(config: UniTalkingConfig, given_s: Fraction, start_s: float, what: s
             f"({shortest / config.fps:.2f} s): give a longer one."
         )
     used, notes = min(frames, longest), []
-    # What does not fill another step of the codec is not worth a word.
-    if left - timeline.duration_s(used, config.fps) >= timeline.duration_s(config.time_stride, config.fps):
+    unused = left - timeline.duration_s(used, config.fps)
+    # Pictures that do not fill another step of the codec are not worth a word; sound may hold one.
+    if unused >= (HEARD_S if whole else timeline.duration_s(config.time_stride, config.fps)):
         notes.append(
-            f"{used / config.fps:.2f} s from {start_s:g} s on are used: this model makes at most {longest} pictures at "
-            "once. For the rest run again with a later start_s."
+            f"{used / config.fps:.2f} s from {start_s:g} s on are used, the last {float(unused):.2f} s are not: this "
+            f"model makes at most {longest} pictures at once. For the rest run again with a later start_s."
         )
     return Part(used, start, tuple(notes))
 
@@ -173,7 +184,7 @@ class DrivingVideo(io.ComfyNode):
         if video is None:
             images = images[round(part.start_s * rate) :]
         else:
-            images, _ = used_part(video, part, timeline.duration_s(part.frames, config.fps))
+            images, _ = used_part(video, part.start_s, timeline.duration_s(part.frames, config.fps))
             # A file says how long its longest stream is.
             found_s = part.start_s + Fraction(len(images)) / rate
             part = part._replace(frames=min(part.frames, part_of(config, found_s, start_s, what, whole=False).frames))
@@ -268,6 +279,8 @@ class DrivingAudio(io.ComfyNode):
                 raise ValueError("Driving Audio: no recording. Wire an AUDIO, or choose a sample.")
             audio = load_clip(sample_recording).get_components().audio
             notes.append(sample_used("audio", sample_recording))
+        if len(audio["waveform"]) > 1:
+            notes.append(f"The AUDIO has {len(audio['waveform'])} recordings; only the first is used.")
         waveform, rate = audio["waveform"][:1], audio["sample_rate"]
         if not waveform.numel():
             raise ValueError("Driving Audio: the AUDIO is empty: wire a recording.")
@@ -382,19 +395,19 @@ def checked_rate(rate: Fraction, node: str) -> Fraction:
     return rate
 
 
-def used_part(video: Any, part: Part, lasts: Fraction) -> tuple[Tensor, dict[str, Any] | None]:
-    """Pictures and sound of a VIDEO from the part's start on; a file is read no further than `lasts` seconds."""
+def used_part(video: Any, start_s: Fraction, lasts: Fraction) -> tuple[Tensor, dict[str, Any] | None]:
+    """Pictures and sound of a VIDEO from `start_s` on; a file is read no further than `lasts` seconds."""
     if isinstance(video, InputImpl.VideoFromFile):
         spare_s = 1 / float(video.get_frame_rate())
-        cut = video.as_trimmed(float(part.start_s), float(lasts) + spare_s, strict_duration=False)
+        cut = video.as_trimmed(float(start_s), float(lasts) + spare_s, strict_duration=False)
         components = cut.get_components()
         return components.images, components.audio
     components = video.get_components()
     audio = components.audio
     if audio is not None:
-        begin = round(part.start_s * audio["sample_rate"])
+        begin = round(start_s * audio["sample_rate"])
         audio = {**audio, "waveform": audio["waveform"][..., begin:]}
-    return components.images[round(part.start_s * Fraction(components.frame_rate)) :], audio
+    return components.images[round(start_s * Fraction(components.frame_rate)) :], audio
 
 
 def _start_input(what: str) -> io.Input:

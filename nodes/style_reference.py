@@ -116,7 +116,7 @@ class StyleReference(io.ComfyNode):
         part = part_of(config, given_s, start_s, f"{NAME}: the clip", whole=False)
         held = _held_frames(config, given_s - part.start_s, all_words_s - given_words_s, notes)
         lasts = timeline.duration_s(held, config.fps)
-        given, audio = used_part(video, part, lasts)
+        given, audio = used_part(video, part.start_s, lasts)
         audio = _checked_sound(audio, lasts)
         pace = _pace(audio, given_words_s - TAIL_S - LEAD_S)
         # The new speech begins a pause after the old one: nothing of that time may be given.

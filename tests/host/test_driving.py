@@ -146,7 +146,7 @@ def test_the_models_own_lengths_are_kept(pack: Pack) -> None:
     assert part_of(fixed, Fraction(7), 0.0, "x", whole=True).frames == 241
     long = part_of(fixed, Fraction(11), 0.0, "x", whole=True)
     assert long.frames == 241
-    assert "10.04 s from 0 s on are used: this model makes at most 241 pictures" in long.notes[0]
+    assert "10.04 s from 0 s on are used, the last 0.96 s are not: this model makes at most 241 pic" in long.notes[0]
     with pytest.raises(
         ValueError, match=r"has 4.00 s from 0 s on, this model's shortest clip is 121 pictures \(5.04 s"
     ):
@@ -233,6 +233,23 @@ def test_a_long_recording_is_cut_and_goes_on_later(pack: Pack, parts: Parts, sai
     samples = round(frames / 24 * 8000)
     assert torch.equal(audio["waveform"], waveform[..., 800_000 : 800_000 + samples])
     assert "run again with a later start_s" in said()
+
+
+@pytest.mark.parametrize(("more", "noted"), [(0.001, False), (0.02, True), (0.16, True)])
+def test_the_end_of_a_recording_is_not_cut_off_silently(
+    pack: Pack, parts: Parts, said: Callable[[], str], more: float, noted: bool
+) -> None:
+    """A step of the picture codec, 0.17 s, is long enough for a syllable."""
+    lasts = TINY.trained.max_frames / 24
+    driving_audio(pack, parts, tone(lasts + more, 8000), 8000)
+    assert (f"the last {more:.2f} s are not" in said()) is noted
+
+
+def test_further_recordings_of_a_batch_are_named(pack: Pack, parts: Parts, said: Callable[[], str]) -> None:
+    both = torch.cat([tone(1, 16000), torch.zeros(1, 1, 16000)])
+    _, audio, _ = driving_audio(pack, parts, both, 16000)
+    assert torch.equal(audio["waveform"], both[:1])
+    assert "The AUDIO has 2 recordings; only the first is used" in said()
 
 
 def test_noise_is_on_what_the_model_sees_and_not_on_what_is_saved(pack: Pack, parts: Parts) -> None:

@@ -462,6 +462,14 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "end_of_a_recording_cut_off_silently",
+        "file": "nodes/driving.py",
+        "old": "HEARD_S if whole else timeline",
+        "new": "timeline",
+        "tests": ["tests/host/test_driving.py::test_the_end_of_a_recording_is_not_cut_off_silently"],
+        "host": True,
+    },
+    {
         "name": "lips_told_with_the_lead_counted_twice",
         "file": "nodes/driving.py",
         "old": "return begins - LEAD_S, ends,",
