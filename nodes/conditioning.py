@@ -303,7 +303,7 @@ def encode_text(
 def planned_frames(seconds: float, config: UniTalkingConfig, notes: list[str]) -> int:
     """Frames that a speech needs, at least one second, at most what the model was trained on (noted)."""
     needed = timeline.frames_for(max(seconds, 1.0), config.fps, config.time_stride)
-    longest = max((frames for frames, _ in config.lengths), default=config.trained.max_frames)
+    longest = config.longest_frames
     fitting = [frames for frames, _ in config.lengths if frames >= needed]
     if needed > longest:
         notes.append(

@@ -74,12 +74,10 @@ def part_of(config: UniTalkingConfig, given_s: Fraction, start_s: float, what: s
         ValueError: nothing is left after `start_s`, or less than the model's shortest clip.
     """
     start, left = left_from(given_s, start_s, what)
-    longest = config.trained.max_frames
     frames = timeline.clip_within(left, config.fps, config.time_stride)
     if whole:
         frames = timeline.frames_for(float(left), config.fps, config.time_stride)
     if config.lengths:
-        longest = max(length for length, _ in config.lengths)
         fitting = [length for length, _ in config.lengths if whole or length <= frames]
         frames = min((length for length in fitting if length >= frames), default=max(fitting, default=0))
     if frames < 1 + config.time_stride:
@@ -88,13 +86,14 @@ def part_of(config: UniTalkingConfig, given_s: Fraction, start_s: float, what: s
             f"{what} has {float(left):.2f} s from {start_s:g} s on, this model's shortest clip is {shortest} pictures "
             f"({shortest / config.fps:.2f} s): give a longer one."
         )
-    used, notes = min(frames, longest), []
+    used, notes = min(frames, config.longest_frames), []
     unused = left - timeline.duration_s(used, config.fps)
     # Pictures that do not fill another step of the codec are not worth a word; sound may hold one.
     if unused >= (HEARD_S if whole else timeline.duration_s(config.time_stride, config.fps)):
         notes.append(
             f"{used / config.fps:.2f} s from {start_s:g} s on are used, the last {float(unused):.2f} s are not: this "
-            f"model makes at most {longest} pictures at once. For the rest run again with a later start_s."
+            f"model makes at most {config.longest_frames} pictures at once. For the rest run again with a later "
+            "start_s."
         )
     return Part(used, start, tuple(notes))
 

@@ -29,8 +29,7 @@ def speech_parts(clip: Any, speech: str, longest_s: float) -> list[str]:
 
 def longest_part_s(config: UniTalkingConfig, overlap: int) -> float:
     """How long a part may be so that it fits into one clip behind the overlap."""
-    frames = max((frames for frames, _ in config.lengths), default=config.trained.max_frames)
-    return (frames - overlap + 1) / config.fps
+    return (config.longest_frames - overlap + 1) / config.fps
 
 
 class SplitSpeech(io.ComfyNode):

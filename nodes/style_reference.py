@@ -19,7 +19,7 @@ from .checks import check_finite
 from .clip import planned_s
 from .constants import CATEGORY, LATENT_KEY
 from .continuation import encode_beginning, hold_beginning
-from .driving import check_codec, checked_rate, encode_pictures, part_of, sample_used, used_part, video_lasts
+from .driving import check_codec, checked_rate, encode_pictures, left_from, sample_used, used_part, video_lasts
 from .latents import empty_latent, foreign_picture, snap_size
 from .messages import say, speaking_config_of
 
@@ -113,10 +113,20 @@ class StyleReference(io.ComfyNode):
         rate, given_s = checked_rate(Fraction(video.get_frame_rate()), NAME), video_lasts(video)
         words = f"{_sentence(transcript)} {speech.strip()}"
         given_words_s, all_words_s = planned_s(clip, transcript), planned_s(clip, words)
-        part = part_of(config, given_s, start_s, f"{NAME}: the clip", whole=False)
-        held = _held_frames(config, given_s - part.start_s, all_words_s - given_words_s, notes)
+        start, left = left_from(given_s, start_s, f"{NAME}: the clip")
+        available = _frames_within(left, config)
+        held = min(available, _most_held(config, given_words_s, all_words_s))
+        given, audio = used_part(video, start, timeline.duration_s(held, config.fps))
+        # A file says how long its longest stream is.
+        seen = _frames_within(Fraction(len(given)) / rate, config)
+        if min(held, seen) < available:
+            why = "have pictures" if seen < held else "fit beside the new speech"
+            notes.append(
+                f"only the first {min(held, seen) / config.fps:.2f} s of the clip {why}: transcript must hold their "
+                "words and no others, or give another clip"
+            )
+        held = min(held, seen)
         lasts = timeline.duration_s(held, config.fps)
-        given, audio = used_part(video, part.start_s, lasts)
         audio = _checked_sound(audio, lasts)
         pace = _pace(audio, given_words_s - TAIL_S - LEAD_S)
         # The new speech begins a pause after the old one: nothing of that time may be given.
@@ -125,7 +135,8 @@ class StyleReference(io.ComfyNode):
         lasts = timeline.duration_s(held, config.fps)
         audio = _checked_sound(audio, lasts)
         ends_s = LEAD_S + (all_words_s - TAIL_S - LEAD_S) * pace
-        wanted = timeline.frames_for(ends_s + TAIL_S, config.fps, config.time_stride)
+        wanted = min(timeline.frames_for(ends_s + TAIL_S, config.fps, config.time_stride), config.longest_frames)
+        wanted = min((frames for frames, _ in config.lengths if frames >= wanted), default=wanted)
         size, changed = snap_size(config, 0, 0, wanted)
         shown = timeline.shown_pictures(held, config.fps, rate, len(given))
         pictures, fitted = fit_pictures(given[shown], *size[:2], fit)
@@ -151,23 +162,40 @@ def _check_words(transcript: str, speech: str) -> None:
         raise ValueError(f"{NAME}: speech is empty: write what is said in the new clip.")
 
 
-def _held_frames(config: UniTalkingConfig, left_s: Fraction, new_s: float, notes: list[str]) -> int:
-    """How much of the reference is held, so that the new speech fits behind it into one clip."""
-    longest = max((frames for frames, _ in config.lengths), default=config.trained.max_frames)
-    room = longest - math.ceil(max(new_s, 0) * config.fps)
-    most = (room - 1) // config.time_stride * config.time_stride + 1
+def _frames_within(seconds: Fraction, config: UniTalkingConfig) -> int:
+    """The longest clip within so much of the reference, which has to be more than a picture."""
+    frames = timeline.clip_within(seconds, config.fps, config.time_stride)
+    shortest = 1 + config.time_stride
+    if frames < shortest:
+        raise ValueError(
+            f"{NAME}: the clip has {float(seconds):.2f} s of pictures from start_s on, expected at least "
+            f"{shortest / config.fps:.2f} s: give a longer one, or begin earlier."
+        )
+    return frames
+
+
+def _most_held(config: UniTalkingConfig, given_s: float, all_s: float) -> int:
+    """How much of the reference may be held, so that the new speech fits behind it into one clip.
+
+    Args:
+        config: the model's lengths.
+        given_s: how long a clip of the reference's words is planned to be.
+        all_s: the same of all words.
+    """
+    longest_s, new_s = config.longest_frames / config.fps, max(all_s - given_s, 0)
+    # However slowly somebody speaks: the words of both share the clip as they share the plan.
+    spoken_s = given_s - LEAD_S - TAIL_S
+    if spoken_s <= 0:
+        raise ValueError(f"{NAME}: transcript has no words: write what is said in the reference clip.")
+    shared_s = LEAD_S + (longest_s - LEAD_S - TAIL_S) * spoken_s / (spoken_s + new_s)
+    pictures = math.floor(min(longest_s - new_s, shared_s) * config.fps)
+    most = (pictures - 1) // config.time_stride * config.time_stride + 1
     if most < 1 + config.time_stride:
         raise ValueError(
-            f"{NAME}: the new speech takes about {new_s:.1f} s, this model makes {longest / config.fps:.1f} s at once, "
-            "reference included: write less, or split it over several clips."
+            f"{NAME}: the new speech takes about {new_s:.1f} s, this model makes {longest_s:.1f} s at once, reference "
+            "included: write less, or split it over several clips."
         )
-    held = timeline.clip_within(left_s, config.fps, config.time_stride)
-    if held > most:
-        notes.append(
-            f"only the first {most / config.fps:.2f} s of the clip fit beside the new speech: transcript must hold "
-            "their words and no others, or give a shorter clip"
-        )
-    return min(held, most)
+    return most
 
 
 def _checked_sound(audio: dict[str, Any] | None, lasts: Fraction) -> dict[str, Any]:
@@ -187,11 +215,11 @@ def _pace(audio: dict[str, Any], words_s: float) -> float:
     frames = analyse_frames(audio["waveform"][0].float().mean(0), audio["sample_rate"])
     if frames is None:
         raise ValueError(f"{NAME}: the clip is silent: give one in which somebody speaks.")
-    heard_s = frames.speech_span()[1] * HOP_S
+    lasts_s, heard_s = audio["waveform"].shape[-1] / audio["sample_rate"], frames.speech_span()[1] * HOP_S
     pace = (heard_s - LEAD_S) / words_s
     if not PACES[0] <= pace <= PACES[1]:
         raise ValueError(
-            f"{NAME}: the used part of the clip speaks for {heard_s:.1f} s, its transcript takes about {words_s:.1f} "
-            "s: write exactly the words of that part."
+            f"{NAME}: the used part of the clip ({lasts_s:.2f} s) speaks for {heard_s:.1f} s, its transcript takes "
+            f"about {words_s:.1f} s: write exactly the words of that part."
         )
     return pace

@@ -184,6 +184,11 @@ class UniTalkingConfig:
         return self.video_stride[0]
 
     @property
+    def longest_frames(self) -> int:
+        """Pictures of the longest clip: of those that the model makes, or that it was trained on."""
+        return max((frames for frames, _ in self.lengths), default=self.trained.max_frames)
+
+    @property
     def samples_per_latent(self) -> int:
         """Samples of one audio latent: the audio VAE halves the mel frames."""
         return 2 * self.hop

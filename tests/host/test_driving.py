@@ -13,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from clip_files import clip_file
 from graphs import Clip, assert_refused, only_media
 from lab import Parts
 from torch import Tensor
@@ -34,19 +35,6 @@ def moving(frames: int, width: int = SIDE, height: int = SIDE) -> Tensor:
     """Pictures (F, H, W, 3), each of another grey than those around it, brighter from left to right."""
     ramp = torch.linspace(0, 0.2, width)[None, None, :, None].expand(frames, height, width, 3)
     return ramp + (torch.arange(frames) * 7 % 41 / 41 * 0.8)[:, None, None, None]
-
-
-def video_file(path: Path, pictures: Tensor, fps: Fraction, sound: bool = False) -> Path:
-    """Pictures as a lossless file."""
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("ffv1", rate=fps)
-        stream.width, stream.height, stream.pix_fmt = pictures.shape[2], pictures.shape[1], "bgr0"
-        for index, picture in enumerate((pictures * 255).round().byte().numpy()):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="bgr0")
-            frame.pts, frame.time_base = index, 1 / fps
-            file.mux(stream.encode(frame))
-        file.mux(stream.encode())
-    return path
 
 
 def driving_video(pack: Pack, parts: Parts, **given: Any) -> tuple[Any, ...]:
@@ -117,7 +105,7 @@ def test_a_file_is_read_where_it_is_used_and_gives_its_own_pictures(
     from comfy_api.latest import InputImpl
 
     pictures = moving(400, 48, 32)
-    video = InputImpl.VideoFromFile(str(video_file(tmp_path / "given.mkv", pictures, Fraction(24))))
+    video = InputImpl.VideoFromFile(str(clip_file(tmp_path / "given.mkv", pictures, Fraction(24))))
     _, images, fps, frames, *_ = driving_video(pack, parts, video=video, start_s=start_s)
     first = round(24 * start_s)
     assert frames == TINY.trained.max_frames
@@ -126,6 +114,48 @@ def test_a_file_is_read_where_it_is_used_and_gives_its_own_pictures(
     assert (images * 255 - expected).abs().max() < 1.5  # the host divides 8-bit values by 256 here
     assert f"at most {frames} pictures at once" in said()
     assert "later start_s" in said()
+
+
+def test_of_a_really_long_file_only_what_is_used_is_read(pack: Pack, parts: Parts, tmp_path: Path) -> None:
+    """Ten minutes: all of it would be 177 MB of pictures here, and 85 GB at the full model's size."""
+    from comfy_api.latest import InputImpl
+
+    pictures = moving(600 * 24, 32, 32)
+    video = InputImpl.VideoFromFile(str(clip_file(tmp_path / "long.mkv", pictures, Fraction(24))))
+    read, _ = pack("nodes.driving").used_part(video, Fraction(590), Fraction(2))
+    assert len(read) in (49, 50)
+    _, images, _, frames, *_ = driving_video(pack, parts, video=video, start_s=590.0)
+    assert frames == TINY.trained.max_frames
+    expected = (pictures[590 * 24 : 590 * 24 + frames] * 255).round()
+    assert (images * 255 - expected).abs().max() < 1.5
+    with pytest.raises(ValueError, match=r"lasts 600\.00 s, start_s is 600: nothing is left"):
+        driving_video(pack, parts, video=video, start_s=600.0)
+
+
+def test_one_picture_a_second_is_shown_for_a_second(pack: Pack, parts: Parts) -> None:
+    pictures = moving(4)
+    latent, images, fps, frames, *_ = driving_video(pack, parts, images=pictures, fps=1.0)
+    assert (fps, frames) == (1.0, 93)
+    assert torch.equal(images, pictures)
+    shown = pictures.repeat_interleave(24, 0)[:frames]
+    assert torch.equal(latent["samples"].unbind()[0], parts.vae.encode(shown))
+
+
+@pytest.mark.parametrize("fps", [Fraction(1, 2), Fraction(250)])
+def test_rates_that_no_clip_has_are_refused(pack: Pack, parts: Parts, fps: Fraction) -> None:
+    from comfy_api.latest import InputImpl, Types
+
+    components = Types.VideoComponents(images=moving(60), audio=None, frame_rate=fps)
+    with pytest.raises(ValueError, match=f"has {float(fps):g} pictures per second, expected 1 to 240: convert it"):
+        driving_video(pack, parts, video=InputImpl.VideoFromComponents(components))
+
+
+def test_a_clip_without_a_face_is_dubbed_all_the_same(pack: Pack, parts: Parts) -> None:
+    """What moves where a mouth would be may be taken for lips; the times lie within the clip in any case."""
+    noise = torch.rand(33, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(0))
+    latent, *_, starts_at, ends_at = driving_video(pack, parts, images=noise)
+    assert torch.equal(latent["samples"].unbind()[0], parts.vae.encode(noise))
+    assert -pack("unitalking.speech_timing").LEAD_S <= starts_at <= ends_at <= 33 / 24
 
 
 def test_a_video_in_memory_keeps_its_pictures_exactly(pack: Pack, parts: Parts) -> None:
@@ -305,7 +335,7 @@ def test_recordings_that_do_not_fit_are_refused(
 def test_a_dubbed_file_has_its_own_pictures_and_a_new_sound(host: ComfyUI, upload: Upload, tmp_path: Path) -> None:
     pictures = moving(30, 96, 64)
     clip = Clip(host)
-    given = clip.add("LoadVideo", file=upload(video_file(tmp_path / "silent.mkv", pictures, Fraction(30))))
+    given = clip.add("LoadVideo", file=upload(clip_file(tmp_path / "silent.mkv", pictures, Fraction(30))))
     driven = clip.add("UniTalkingDrivingVideo", model=clip.model[0], vae=clip.model[2], video=given[0], **SIZE)
     sound = clip.decode(clip.joint(driven[0])[0])
     clip.save(sound, images=driven[1], fps=driven[2], lossless=True)

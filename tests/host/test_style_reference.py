@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from clip_files import BLOCK, RATE, clip_file
 from lab import Parts
 
 from unitalking import timeline
-from unitalking.checkpoint.random_model import TINY
-from unitalking.speech_timing import LEAD_S
+from unitalking.checkpoint.random_model import TINY, write_random
+from unitalking.speech_timing import LEAD_S, TAIL_S
 
 pytestmark = pytest.mark.usefixtures("as_nodes_run")
 
@@ -130,6 +134,11 @@ def test_what_does_not_fit_is_named(pack: Pack, parts: Parts, inputs: dict[str, 
         style(pack, parts, **inputs)
 
 
+def test_a_transcript_of_signs_alone_is_refused_where_the_text_encoder_has_no_clock(pack: Pack, parts: Parts) -> None:
+    with pytest.raises(ValueError, match="transcript has no words: write what is said in the reference clip"):
+        style(pack, parts._replace(clip=SimpleNamespace(cond_stage_model=None)), "...")
+
+
 @pytest.mark.parametrize(("sound", "match"), [(None, "has no sound"), (torch.zeros_like, "is silent")])
 def test_a_clip_in_which_nobody_speaks_is_refused(pack: Pack, parts: Parts, sound: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
@@ -145,3 +154,124 @@ def test_a_video_of_tensors_is_read_as_a_file_is(pack: Pack, parts: Parts) -> No
     file, tensors = style(pack, parts), style(pack, parts, video=video_of(pack, lambda sound: sound))
     assert tensors[2] == pytest.approx(file[2], abs=0.02)
     assert tensors[0]["unitalking"] == file[0]["unitalking"]
+
+
+# ---- clips of every kind
+
+
+def file_of(pack: Pack, path: Path, pictures: int = 0, fps: float = 24.0, before_s: int = 0, **options: Any) -> Any:
+    """The sample clip as a file of another rate, of its first pictures, behind so many seconds of nothing."""
+    latest = pytest.importorskip("comfy_api.latest")
+    components = pack("nodes.assets").load_clip("manner").get_components()
+    given = components.images[:pictures] if pictures else components.images
+    shown = timeline.shown_pictures(round(len(given) * fps / 24), fps, 24, len(given))
+    still = torch.zeros(1, *given.shape[1:]).expand(round(before_s * fps), -1, -1, -1)
+    sound = components.audio["waveform"][0].mean(0)
+    sound = torch.nn.functional.pad(sound, (before_s * components.audio["sample_rate"], 0))
+    return latest.InputImpl.VideoFromFile(
+        str(clip_file(path, torch.cat([still, given[shown]]), Fraction(fps).limit_denominator(1001), sound, **options))
+    )
+
+
+@pytest.mark.parametrize("fps", [12, 25, 29.97, 60])
+def test_a_clip_of_another_rate_is_shown_at_the_models(pack: Pack, parts: Parts, tmp_path: Path, fps: float) -> None:
+    usual, (latent, _, ends_at, _) = (
+        style(pack, parts),
+        style(pack, parts, video=file_of(pack, tmp_path / "a.mkv", 0, fps)),
+    )
+    assert latent["unitalking"] == usual[0]["unitalking"]
+    assert ends_at == pytest.approx(usual[2], abs=0.02)
+    shown = pack("nodes.assets").load_clip("manner").get_components().images
+    cut = latent["unitalking"]["cut"]
+    there = timeline.shown_pictures(200, fps, 24, len(shown))
+    seen = [there[index] for index in timeline.shown_pictures(cut, 24, fps, 200)]
+    expected = parts.vae.encode(resized(pack, shown[seen]))
+    held = latent["samples"].unbind()[0][:, :, : expected.shape[2]]
+    assert float((held - expected).norm() / expected.norm()) < 0.02  # 8-bit values
+
+
+def test_a_reference_is_read_where_it_lies_in_a_long_file(pack: Pack, parts: Parts, tmp_path: Path) -> None:
+    """A minute of nothing before it: of ten, none is read either (see test_driving)."""
+    usual = style(pack, parts)
+    video = file_of(pack, tmp_path / "long.mkv", before_s=60)
+    latent, _, ends_at, audio = style(pack, parts, video=video, start_s=60.0)
+    assert latent["unitalking"] == usual[0]["unitalking"]
+    # The host begins with the first block of sound behind the picture.
+    assert ends_at == pytest.approx(usual[2], abs=2 * BLOCK / RATE)
+    heard, expected = audio["waveform"][0].mean(0)[:8000], usual[3]["waveform"][0].mean(0)
+    assert any(torch.allclose(heard, expected[late : late + 8000], atol=1e-3) for late in range(BLOCK))
+
+
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [
+        ("a.avi", ("mjpeg", "mp3")),
+        ("a.webm", ("libvpx-vp9", "libopus")),
+        ("a.mp4", ("mpeg4", "aac")),
+        ("a.mov", ("prores_ks", "pcm_s16le")),
+    ],
+)
+def test_clips_of_other_codecs_are_read(
+    pack: Pack, parts: Parts, tmp_path: Path, name: str, codecs: tuple[str, str]
+) -> None:
+    latent, _, ends_at, _ = style(pack, parts, video=file_of(pack, tmp_path / name, codecs=codecs))
+    usual, _, usual_ends_at, _ = style(pack, parts)
+    assert abs(latent["unitalking"]["cut"] - usual["unitalking"]["cut"]) <= TINY.time_stride
+    assert ends_at == pytest.approx(usual_ends_at, abs=0.15)
+
+
+def test_a_clip_without_a_face_is_taken(pack: Pack, parts: Parts, tmp_path: Path) -> None:
+    latest = pytest.importorskip("comfy_api.latest")
+    components = pack("nodes.assets").load_clip("manner").get_components()
+    noise = torch.rand(components.images.shape, generator=torch.Generator().manual_seed(0))
+    made = latest.Types.VideoComponents(images=noise, audio=components.audio, frame_rate=components.frame_rate)
+    latent, *_ = style(pack, parts, video=latest.InputImpl.VideoFromComponents(made))
+    assert latent["unitalking"] == style(pack, parts)[0]["unitalking"]
+
+
+def test_pictures_that_end_before_the_sound_are_not_held_longer(
+    pack: Pack, parts: Parts, tmp_path: Path, said: Callable[[], str]
+) -> None:
+    latent, *_, audio = style(pack, parts, video=file_of(pack, tmp_path / "short.mkv", 31))
+    assert latent["unitalking"]["cut"] == 29
+    assert audio["waveform"].shape[-1] == round(29 / 24 * 16000)
+    assert "only the first 1.21 s of the clip have pictures: transcript must hold their words and no others" in said()
+
+
+@pytest.mark.parametrize(("pictures", "start_s", "seconds"), [(3, 0.0, "0.12"), (12, 1.0, "0.00")])
+def test_sound_without_pictures_is_refused(
+    pack: Pack, parts: Parts, tmp_path: Path, pictures: int, start_s: float, seconds: str
+) -> None:
+    video = file_of(pack, tmp_path / "short.mkv", pictures)
+    with pytest.raises(ValueError, match=f"has {seconds} s of pictures from start_s on, expected at least 0.21 s"):
+        style(pack, parts, video=video, start_s=start_s)
+
+
+# ---- the longest clip
+
+SEVEN = "One two three four five six seven"
+
+
+@pytest.mark.parametrize(
+    ("sample_clip", "transcript"), [("question", f"{WORDS} again and"), ("weather", f"{WORDS} again and again")]
+)
+def test_a_slow_speaker_fits_into_the_longest_clip(
+    pack: Pack, parts: Parts, said: Callable[[], str], sample_clip: str, transcript: str
+) -> None:
+    latent, _, ends_at, _ = style(pack, parts, transcript, SEVEN, sample_clip=sample_clip)
+    assert latent["unitalking"]["frames"] <= TINY.trained.max_frames
+    assert ends_at + TAIL_S <= latent["unitalking"]["frames"] / 24
+    assert "fit beside the new speech: transcript must hold their words and no others" in said()
+
+
+def test_a_model_with_its_own_lengths_takes_the_one_that_holds_the_end(
+    pack: Pack, parts: Parts, tmp_path: Path
+) -> None:
+    """73 pictures are wanted, of which 65 are nearer than 97."""
+    assert style(pack, parts)[0]["unitalking"]["frames"] == 73
+    lengths = tuple((frames, TINY.audio_latents(frames)) for frames in (65, 97))
+    write_random(tmp_path / "fixed.safetensors", replace(TINY, lengths=lengths), 0)
+    model = pack("nodes.loading").load_model(str(tmp_path / "fixed.safetensors"), {})
+    latent, _, ends_at, _ = style(pack, parts._replace(model=model))
+    assert latent["unitalking"]["frames"] == 97
+    assert ends_at + TAIL_S <= 97 / 24

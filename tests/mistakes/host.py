@@ -361,6 +361,34 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "slow_speaker_planned_as_any_other",
+        "file": "nodes/style_reference.py",
+        "old": "math.floor(min(longest_s - new_s, shared_s) * config.fps)",
+        "new": "math.floor((longest_s - new_s) * config.fps)",
+        "tests": ["tests/host/test_style_reference.py::test_a_slow_speaker_fits_into_the_longest_clip"],
+        "host": True,
+    },
+    {
+        "name": "end_lost_to_the_nearest_of_a_models_own_lengths",
+        "file": "nodes/style_reference.py",
+        "old": "for frames, _ in config.lengths if frames >= wanted)",
+        "new": "for frames, _ in () if frames >= wanted)",
+        "tests": [
+            "tests/host/test_style_reference.py::test_a_model_with_its_own_lengths_takes_the_one_that_holds_the_end",
+        ],
+        "host": True,
+    },
+    {
+        "name": "reference_held_beyond_its_last_picture",
+        "file": "nodes/style_reference.py",
+        "old": "seen = _frames_within(Fraction(len(given)) / rate, config)",
+        "new": "seen = held",
+        "tests": [
+            "tests/host/test_style_reference.py::test_pictures_that_end_before_the_sound_are_not_held_longer",
+        ],
+        "host": True,
+    },
+    {
         "name": "transcript_not_said",
         "file": "nodes/style_reference.py",
         "old": 'words = f"{_sentence(transcript)} {speech.strip()}"',
@@ -497,6 +525,7 @@ MISTAKES = [
         "new": "step = Fraction(1)",
         "tests": [
             "tests/host/test_driving.py::test_other_lengths_and_rates_are_cut_and_converted_for_the_model_alone",
+            "tests/host/test_style_reference.py::test_a_clip_of_another_rate_is_shown_at_the_models",
         ],
         "host": True,
     },
