@@ -5,9 +5,12 @@ Axes: F frames, H W pixels, C channels, S samples. Source: ours, the paper does 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from .timeline import Rate, samples_kept
 
@@ -17,6 +20,18 @@ MOST_GAIN_DB = 6.0
 # Softer than this is silence, which says nothing of how loud a speech is.
 _SILENCE = 10 ** (-50 / 20)
 _LEVEL_S = 0.02
+
+
+@dataclass
+class _Room:
+    """Pictures (n, H, W, 3), of which the first `used` are those of joined clips."""
+
+    pictures: Tensor
+    used: int
+
+
+# Of joined clips that are still there.
+_ROOMS: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def join_pictures(first: Tensor, second: Tensor, overlap: int, *, one_scene: bool = True) -> Tensor:
@@ -39,7 +54,23 @@ def join_pictures(first: Tensor, second: Tensor, overlap: int, *, one_scene: boo
         )
     new = second[overlap:]
     before, after = (first, new) if one_scene and len(new) else (first[-overlap:], second[:overlap])
-    return torch.cat([first, (new + before.mean(dim=(0, 1, 2)) - after.mean(dim=(0, 1, 2))).clamp(0, 1)])
+    return appended(first, (new + before.mean(dim=(0, 1, 2)) - after.mean(dim=(0, 1, 2))).clamp(0, 1))
+
+
+def appended(first: Tensor, new: Tensor) -> Tensor:
+    """One behind the other, (F, H, W, 3), as `torch.cat` gives them.
+
+    The host keeps what every join of a chain has made. From the second on they are views of one tensor with room for
+    as much again, into which the next one writes behind them: all of them take the memory of two, not of their sum.
+    """
+    room, end = _ROOMS.get(first), len(first) + len(new)
+    if room is None or room.used != len(first) or end > len(room.pictures):
+        room = _Room(first.new_empty(end if room is None else 2 * end, *first.shape[1:]), 0)
+        room.pictures[: len(first)] = first
+    room.pictures[len(first) : end], room.used = new, end
+    joined = room.pictures[:end]
+    _ROOMS[joined] = room
+    return joined
 
 
 def join_sounds(

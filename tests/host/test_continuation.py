@@ -186,6 +186,34 @@ def test_a_stereo_and_a_mono_clip_of_other_rates_are_joined(pack: Pack) -> None:
     assert joined[1]["sample_rate"] == 16000
 
 
+@pytest.mark.parametrize("fps", [1.0, 12.0, 29.97, 60.0, 240.0])
+def test_clips_of_any_rate_are_joined_by_the_pictures_time(pack: Pack, fps: float) -> None:
+    kept = pack("unitalking.timeline").samples_kept
+    whole = 0.1 * torch.randn(1, 1, kept(65, fps, 16000), generator=torch.Generator().manual_seed(0)).sign()
+    begin, end = kept(32, fps, 16000), kept(41, fps, 16000)
+    pictures, more = (torch.rand(frames, 8, 8, 3) for frames in (41, 33))
+    sounds = [{"waveform": sound, "sample_rate": 16000} for sound in (whole[..., :end], whole[..., begin:])]
+    joined = pack("nodes.continuation").Join.execute(pictures, sounds[0], more, sounds[1], fps, 9, True).args
+    assert len(joined[0]) == 65
+    assert joined[1]["waveform"].shape == whole.shape
+    assert torch.allclose(joined[1]["waveform"], whole, atol=1e-6)
+
+
+def test_a_really_long_clip_goes_on(pack: Pack, parts: Parts) -> None:
+    """Ten minutes, of which the end alone is touched."""
+    module, (model, _, *codecs) = pack("nodes.continuation"), parts
+    frames = 600 * 24 + 1
+    pictures = torch.rand(1, SIDE, SIDE, 3).expand(frames, -1, -1, -1)
+    sound = {"waveform": torch.zeros(1, 1, round(frames / 24 * 16000)), "sample_rate": 16000}
+    latent, _ = module.Continue.execute(model, *codecs, pictures, sound, 33, 9).args
+    assert torch.equal(latent["samples"].unbind()[0][:, :, :3], parts.vae.encode(pictures[-9:]))
+    more = {"waveform": torch.zeros(1, 1, round(41 / 24 * 16000)), "sample_rate": 16000}
+    shown = pictures[:, :8, :8]
+    joined, heard = module.Join.execute(shown, sound, shown[:41], more, 24.0, 9, True).args
+    assert len(joined) == frames + 32
+    assert heard["waveform"].shape[-1] == round((frames + 32) / 24 * 16000)
+
+
 def test_words_begin_after_what_is_given(pack: Pack, parts: Parts) -> None:
     """The clock of the small model's encoder is told; an encoder without one is not asked."""
     encode, clip = pack("nodes.conditioning").encode_text, parts.clip

@@ -537,6 +537,20 @@ MISTAKES = [
         "tests": ["tests/unit/test_joining.py::test_a_chain_of_clips_that_drift_does_not"],
     },
     {
+        "name": "every_join_of_a_chain_a_copy",
+        "file": "unitalking/joining.py",
+        "old": "end if room is None else 2 * end",
+        "new": "end",
+        "tests": ["tests/unit/test_joining.py::test_a_chain_of_joins_takes_the_memory_of_two_clips"],
+    },
+    {
+        "name": "continuation_written_over_another",
+        "file": "unitalking/joining.py",
+        "old": "room is None or room.used != len(first) or",
+        "new": "room is None or",
+        "tests": ["tests/unit/test_joining.py::test_two_continuations_of_one_clip_do_not_touch_each_other"],
+    },
+    {
         "name": "joined_sound_without_a_fade",
         "file": "unitalking/joining.py",
         "old": "_faded(before, after)",

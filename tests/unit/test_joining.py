@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from unitalking.joining import MOST_GAIN_DB, gain_between, join_pictures, join_sounds
+from unitalking.joining import _ROOMS, MOST_GAIN_DB, appended, gain_between, join_pictures, join_sounds
 from unitalking.timeline import samples_kept
 
 RATE = 16000
@@ -57,6 +58,41 @@ def test_a_change_of_light_is_kept_where_it_is_wanted() -> None:
     first = pictures(17)
     second = torch.cat([first[-9:], pictures(16, offset=0.2)])
     assert float(join_pictures(first, second, 9, one_scene=False)[17:].mean() - first.mean()) > 0.15
+
+
+def test_a_chain_of_joins_takes_the_memory_of_two_clips() -> None:
+    joined = [pictures(17)]
+    for seed in range(1, 41):
+        joined.append(appended(joined[-1], pictures(16, seed=seed)))
+    whole = torch.cat([pictures(17), *(pictures(16, seed=seed) for seed in range(1, 41))])
+    assert all(torch.equal(each, whole[: len(each)]) for each in joined)
+    assert len(joined[-1]) == len(whole)
+    kept = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in joined}
+    # As much again is reserved, and taken when it is written.
+    assert sum(kept.values()) < 2 * 2.2 * whole.nbytes < 0.3 * sum(each.nbytes for each in joined)
+
+
+def test_one_join_reserves_nothing() -> None:
+    joined = appended(pictures(17), pictures(16))
+    assert joined.untyped_storage().nbytes() == joined.nbytes
+
+
+def test_two_continuations_of_one_clip_do_not_touch_each_other() -> None:
+    first = appended(appended(pictures(17), pictures(9, seed=1)), pictures(5, seed=2))
+    both = [appended(first, pictures(9, seed=seed)) for seed in (3, 4)]
+    for joined, seed in zip(both, (3, 4), strict=True):
+        assert torch.equal(joined, torch.cat([first, pictures(9, seed=seed)]))
+    again = appended(both[0], pictures(9, seed=5))
+    assert torch.equal(again, torch.cat([first, pictures(9, seed=3), pictures(9, seed=5)]))
+
+
+def test_the_memory_of_a_chain_is_given_back() -> None:
+    joined = appended(appended(pictures(17), pictures(9)), pictures(9))
+    assert len(joined) == 35
+    assert len(_ROOMS) == 1
+    del joined
+    gc.collect()
+    assert not _ROOMS, "nothing but the clips themselves holds it"
 
 
 @pytest.mark.parametrize(
