@@ -224,11 +224,12 @@ def _attention(transformer_options: dict[str, Any]) -> Callable[[Tensor, Tensor,
 
 
 class UniTalkingModel(comfy.model_base.BaseModel):
-    """The host's view of a UniTalking model; `unitalking` is its config, which survives clones and LoRA."""
+    """The host's view of a UniTalking model; `unitalking` is its config, which survives clones and LoRA, and `codec_id`
+    says which sound it speaks in."""
 
     def __init__(self, model_config: Any, config: UniTalkingConfig, device: torch.device | None = None) -> None:
         super().__init__(model_config, comfy.model_base.ModelType.FLOW, device=device, unet_model=DiffusionModel)
-        self.unitalking = config
+        self.unitalking, self.codec_id = config, model_config.codec_id
         self.diffusion_model.reserve_bytes = self.memory_required
 
     def extra_conds(self, **given: Any) -> dict[str, Any]:

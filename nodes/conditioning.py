@@ -218,7 +218,7 @@ class TextPrompt(io.ComfyNode):
                 f"(starts_at and {LEAD_S:g} s): choose a later ends_at, or 0 for as planned."
             )
         if voice is not None:
-            check_voice(voice, model.model.model_config.codec_id, "Text Prompt")
+            check_voice(voice, model.model.codec_id, "Text Prompt")
         style = config.prompt_style if prompt_style == "auto" else prompt_style
         prompt = compose_prompt(speech, scene, sound, style)
         if config.text_encoder is not None:

@@ -69,7 +69,7 @@ class Continue(io.ComfyNode):
     ) -> io.NodeOutput:
         """Takes the end, encodes it anew and holds it."""
         config = speaking_config_of(model, "Continue AV")
-        check_codec(audio_vae, config, "Continue AV")
+        check_codec(audio_vae, model, "Continue AV")
         overlap = _checked(overlap, len(images), config)
         _check_size(images, config)
         if audio is None:

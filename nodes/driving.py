@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..unitalking import timeline
-from ..unitalking.checkpoint.codec_id import codec_id, understands
+from ..unitalking.checkpoint.codec_id import understands
 from ..unitalking.config import UniTalkingConfig
 from ..unitalking.evaluation.mouth import spoken_span
 from ..unitalking.portrait import FIT_MODES, fit_pictures
@@ -271,7 +271,7 @@ class DrivingAudio(io.ComfyNode):
     ) -> io.NodeOutput:
         """Cuts, resamples, encodes and holds."""
         config = speaking_config_of(model, "Driving Audio")
-        check_codec(audio_vae, config, "Driving Audio")
+        check_codec(audio_vae, model, "Driving Audio")
         notes = []
         if audio is None:
             if sample_recording == NO_SAMPLE:
@@ -303,18 +303,18 @@ class DrivingAudio(io.ComfyNode):
         return io.NodeOutput(latent, {"waveform": own, "sample_rate": rate}, part.frames)
 
 
-def check_codec(audio_vae: Any, config: UniTalkingConfig, node: str) -> None:
-    """Refuses a sound codec that is not the model's.
+def check_codec(audio_vae: Any, model: Any, node: str) -> None:
+    """Refuses a sound codec that is not the MODEL's.
 
     Raises:
         ValueError: what is wired instead.
     """
     if not isinstance(audio_vae, AudioVAE):
         raise ValueError(f"{node}: the VAE is not a UniTalking audio codec: wire audio_vae from Load UniTalking Model.")
-    if not understands(audio_vae.codec_id, codec_id(config)):
+    if not understands(audio_vae.codec_id, model.model.codec_id):
         raise ValueError(
             f"{node}: the audio codec (sample rate-channels-samples-digest {audio_vae.codec_id}) is not this model's "
-            f"({codec_id(config)}): wire audio_vae of the same Load UniTalking Model."
+            f"({model.model.codec_id}): wire audio_vae of the same Load UniTalking Model."
         )
 
 

@@ -141,7 +141,7 @@ class LongTalk(io.ComfyNode):
         """Builds the chain."""
         config = config_of(model, "Long Talk")
         if voice is not None:
-            check_voice(single_voice(voice, "Long Talk"), config, "Long Talk")
+            check_voice(single_voice(voice, "Long Talk"), model.model.codec_id, "Long Talk")
         fitting_s = longest_part_s(config, overlap)
         if fitting_s < SHORTEST_S:
             raise ValueError(

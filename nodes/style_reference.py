@@ -102,7 +102,7 @@ class StyleReference(io.ComfyNode):
     ) -> io.NodeOutput:
         """Cuts, encodes and holds the reference, and plans when all of it is spoken."""
         config = speaking_config_of(model, NAME)
-        check_codec(audio_vae, config, NAME)
+        check_codec(audio_vae, model, NAME)
         _check_words(transcript, speech)
         notes: list[str] = []
         if video is None:

@@ -122,7 +122,7 @@ def test_turns_that_cannot_be_are_refused(lab: Lab) -> None:
 def test_a_codec_of_the_same_numbers_but_another_training_is_another_one(lab: Lab) -> None:
     pack = lab.pack
     models = [lab.load(lab.write(f"codec_{seed}.safetensors", TINY, seed)) for seed in (1, 2)]
-    ids = [model.model.model_config.codec_id for model in models]
+    ids = [model.model.codec_id for model in models]
     assert ids[0] != ids[1]
     assert ids[0].rsplit("-", 1)[0] == ids[1].rsplit("-", 1)[0] == pack("unitalking.checkpoint.codec_id").codec_id(TINY)
     check = pack("nodes.voice").check_voice
