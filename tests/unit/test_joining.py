@@ -100,7 +100,7 @@ def test_the_memory_of_a_chain_is_given_back() -> None:
     [
         (torch.zeros(20, 8, 9, 3), 9, "pictures of 8x8 and 9x8"),
         (pictures(5), 9, "expected 1 to 5"),
-        (pictures(9), 0, ""),
+        (pictures(9), 0, "expected 1 to 9"),
     ],
 )
 def test_clips_that_do_not_fit_are_refused(second: Tensor, overlap: int, match: str) -> None:
