@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.samplers
 import torch
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..unitalking.attention_view import AttentionMaps, heat, offset_s, over
+from ..unitalking.attention_view import AttentionMaps, offset_s, over, timing
+from ..unitalking.config import UniTalkingConfig
 from ..unitalking.guidance import Guidance
-from .constants import CATEGORY
+from .constants import CATEGORY, LATENT_KEY
 from .given_picture import RECOMPUTE
 from .guider import joint_guider
 from .inputs import check_latent_shapes
@@ -21,8 +23,8 @@ from .messages import say, speaking_config_of
 from .sampling import AVNoise, seed_input
 
 OVERRIDE = "optimized_attention_override"
-# Height and width of a latent frame and of an audio latent in the picture of `timing`.
-CELL = (12, 4)
+# Stops what hangs on the timing of a picture that is given, and nothing else; the report says why.
+NO_TIMING = ExecutionBlocker(None)
 
 
 class AttentionView(io.ComfyNode):
@@ -43,7 +45,7 @@ class AttentionView(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="Its positive, from Text Prompt."),
                 io.Latent.Input("latent", tooltip="The clip, from Joint Flow Sampler."),
                 io.Image.Input(
-                    "images", tooltip="Its pictures, from Decode AV, to draw on. Of a batch the first clip."
+                    "images", tooltip="Its pictures, from Decode AV, to draw on; of a batch those of all clips."
                 ),
                 io.Float.Input(
                     "sigma",
@@ -61,60 +63,73 @@ class AttentionView(io.ComfyNode):
                 seed_input(),
             ],
             outputs=[
-                io.Image.Output(display_name="images"),
-                io.Mask.Output(display_name="heat"),
-                io.Image.Output(display_name="timing"),
-                io.String.Output(display_name="report"),
+                io.Image.Output(display_name="images", is_output_list=True),
+                io.Mask.Output(display_name="heat", is_output_list=True),
+                io.Image.Output(display_name="timing", is_output_list=True),
+                io.String.Output(display_name="report", is_output_list=True),
             ],
             hidden=[io.Hidden.unique_id],
+            is_input_list=True,
         )
 
     @classmethod
     def execute(
         cls,
-        model: Any,
-        positive: list,
-        latent: dict[str, Any],
-        images: Tensor,
-        sigma: float,
-        first_block: int,
-        last_block: int,
-        seed: int,
+        model: list[Any],
+        positive: list[list],
+        latent: list[dict[str, Any]],
+        images: list[Tensor],
+        sigma: list[float],
+        first_block: list[int],
+        last_block: list[int],
+        seed: list[int],
     ) -> io.NodeOutput:
-        """Runs the network once and draws what it looked at."""
-        config = speaking_config_of(model, "Attention View")
-        video = video_of(latent, "Attention View")
-        if not getattr(latent["samples"], "is_nested", False):
+        """Runs the network once over all clips and draws what it looked at, clip by clip."""
+        lists = {"model": model, "positive": positive, "latent": latent, "sigma": sigma, "seed": seed}
+        lists |= {"first_block": first_block, "last_block": last_block}
+        one = {name: _only(name, values) for name, values in lists.items()}
+        config, clip = speaking_config_of(one["model"], "Attention View"), one["latent"]
+        video = video_of(clip, "Attention View")
+        sound = clip["samples"].unbind()[1].shape[2] if getattr(clip["samples"], "is_nested", False) else 0
+        if not sound:
             raise ValueError("Attention View: the LATENT has no sound: wire one from Joint Flow Sampler.")
-        check_latent_shapes([tuple(part.shape) for part in latent["samples"].unbind()], config)
-        blocks = range(first_block, min(last_block + 1, config.num_layers))
+        check_latent_shapes([tuple(part.shape) for part in clip["samples"].unbind()], config)
+        if len(images) != len(video):
+            raise ValueError(
+                f"Attention View: got the pictures of {len(images)} clips, the LATENT holds {len(video)}: wire images "
+                "of Decode AV, and into it the same latent."
+            )
+        blocks = range(one["first_block"], min(one["last_block"] + 1, config.num_layers))
         if not any(config.is_joint(index) for index in blocks):
             raise ValueError(
-                f"Attention View: the streams do not meet in blocks {first_block} to {last_block}: this model has "
-                f"{config.num_layers} blocks, and they meet in {_joint_blocks(config)}."
+                f"Attention View: the streams do not meet in blocks {blocks.start} to {one['last_block']}: this model "
+                f"has {config.num_layers} blocks, and they meet in {_joint_blocks(config)}."
             )
         rows, columns = config.patch_size[1:]
         grid = (video.shape[2], -(-video.shape[3] // rows), -(-video.shape[4] // columns))
-        maps = AttentionMaps(grid, latent["samples"].unbind()[1].shape[2], config.fusion)
-        watch(model, positive, latent, maps, blocks, sigma, seed)
-        where = maps.frames(config)
-        mean_s, apart_s = offset_s(maps.to_sound, config)
-        report = (
-            f"sigma {sigma:g}, blocks {blocks.start} to {blocks.stop - 1}\n"
-            f"the picture listens {apart_s:.2f} s from its own moment ({mean_s:+.2f} s on average)\n"
-            f"the sound looks most at {_place(where.mean(0))}"
-        )
-        say(cls, report)
-        timing = maps.to_sound / maps.to_sound.amax(1, keepdim=True).clamp_min(1e-12)
-        drawn = heat(timing[None], CELL[0] * grid[0], CELL[1] * maps.sound)
-        shown = over(images[..., :3].cpu().float(), where, config.time_stride)
-        return io.NodeOutput(shown, where / where.amax().clamp_min(1e-12), drawn, report)
+        maps = [AttentionMaps(grid, sound, config.fusion) for _ in images]
+        watch(one["model"], one["positive"], clip, maps, blocks, one["sigma"], one["seed"])
+        if not maps[0].looks[0]:
+            raise ValueError(
+                "Attention View: the model never ran over the whole clip at once, as with context windows: wire the "
+                "MODEL as it was before them."
+            )
+        looked = f"sigma {one['sigma']:g}, blocks {blocks.start} to {blocks.stop - 1}"
+        shown = [_drawn(each, pictures, clip, config, looked) for each, pictures in zip(maps, images, strict=True)]
+        say(cls, "\n".join(report for *_, report in shown))
+        return io.NodeOutput(*(list(output) for output in zip(*shown, strict=True)))
 
 
 def watch(
-    model: Any, positive: list, latent: dict[str, Any], maps: AttentionMaps, blocks: range, sigma: float, seed: int
+    model: Any,
+    positive: list,
+    latent: dict[str, Any],
+    maps: Sequence[AttentionMaps],
+    blocks: range,
+    sigma: float,
+    seed: int,
 ) -> None:
-    """One pass over a clip at a noise level, whose attention between the streams is added to `maps`."""
+    """One pass over clips at a noise level, whose attention between the streams is added to each clip's `maps`."""
     watched = model.clone()
     options = watched.model_options["transformer_options"]
     inner = options.get(OVERRIDE)
@@ -123,7 +138,8 @@ def watch(
         function: Callable[..., Tensor], queries: Tensor, keys: Tensor, values: Tensor, heads: int, **more: Any
     ) -> Tensor:
         if more.get("transformer_options", {}).get("block_index") in blocks:
-            maps.add(queries, keys, heads)
+            for clip, each in enumerate(maps):
+                each.add(queries[clip], keys[clip], heads)
         run = function if inner is None else lambda *given, **rest: inner(function, *given, **rest)
         return run(queries, keys, values, heads=heads, **more)
 
@@ -144,6 +160,31 @@ def watch(
         disable_pbar=True,
         seed=seed,
     )
+
+
+def _only(name: str, values: list) -> Any:
+    """The value of an input that comes as a list because the pictures of a batch do."""
+    if len(values) != 1:
+        raise ValueError(
+            f"Attention View: got a list of {len(values)} for {name}, expected one: only images may be many."
+        )
+    return values[0]
+
+
+def _drawn(
+    maps: AttentionMaps, pictures: Tensor, latent: dict[str, Any], config: UniTalkingConfig, looked: str
+) -> tuple[Tensor, Tensor, Any, str]:
+    """The outputs for one clip."""
+    where = maps.frames(config)
+    cut = latent.get(LATENT_KEY, {}).get("cut", 0)
+    shown = over(pictures[..., :3].cpu().float(), where, config.time_stride, cut)
+    when, listens = NO_TIMING, "the picture is given and hears nothing"
+    if maps.looks[1]:
+        mean_s, apart_s = offset_s(maps.to_sound, config)
+        when = timing(maps.to_sound, config)
+        listens = f"the picture listens {apart_s:.2f} s from its own moment ({mean_s:+.2f} s on average)"
+    report = f"{looked}\n{listens}\nthe sound looks most at {_place(where.mean(0))}"
+    return shown, where / where.amax().clamp_min(1e-12), when, report
 
 
 def _joint_blocks(config: Any) -> str:

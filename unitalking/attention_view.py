@@ -16,6 +16,10 @@ from .config import UniTalkingConfig
 ROWS = 256
 # From dark to bright, in equal steps: a heat map that is readable in grey as well.
 HEAT = ((0.0, 0.0, 0.02), (0.28, 0.05, 0.42), (0.73, 0.22, 0.33), (0.98, 0.55, 0.04), (0.99, 1.0, 0.64))
+# Curves over it: a latent frame's own moment, and the one that it listens to most.
+OWN, HEARD = (1.0, 1.0, 1.0), (0.1, 0.85, 1.0)
+# Height and width of a latent frame and of an audio latent in the picture of who listens when.
+CELL = (12, 4)
 
 
 class AttentionMaps:
@@ -41,18 +45,18 @@ class AttentionMaps:
 
     @torch.no_grad()
     def add(self, queries: Tensor, keys: Tensor, heads: int) -> None:
-        """One call of attention between streams, of the first clip of its batch; calls of other lengths are left out.
+        """One call of attention between streams; calls of other lengths are left out.
 
         Args:
-            queries, keys: (B, T, N * Dh). Of joint attention those of both streams, the picture's first; of the sound
+            queries, keys: (T, N * Dh). Of joint attention those of both streams, the picture's first; of the sound
                 beside a given picture (TV2A) its own queries; of `cross` fusion one stream's queries, the other's keys.
             heads: N.
         """
-        both, lengths = self.picture + self.sound, (queries.shape[1], keys.shape[1])
+        both, lengths = self.picture + self.sound, (len(queries), len(keys))
         looking, listening = ((self.sound, self.picture),), ((self.picture, self.sound),)
         if self.fusion == "joint":
             looking, listening = ((both, both), (self.sound, both)), ((both, both),)
-        split = [part[0].unflatten(-1, (heads, -1)).transpose(0, 1).float() for part in (queries, keys)]  # (N, T, Dh)
+        split = [part.unflatten(-1, (heads, -1)).transpose(0, 1).float() for part in (queries, keys)]  # (N, T, Dh)
         if lengths in looking:
             seen = self._weights(split[0][:, -self.sound :], split[1], slice(self.picture))
             self.to_picture += seen.unflatten(1, self.grid).cpu()
@@ -86,13 +90,46 @@ def heat(values: Tensor, height: int, width: int) -> Tensor:
     return colours[below] * (1 - share) + colours[below + 1] * share
 
 
-def over(pictures: Tensor, values: Tensor, time_stride: int) -> Tensor:
-    """Pictures (n, height, width, 3) under the heat of the latent frame (F, H, W) that each belongs to."""
-    latent = (torch.arange(len(pictures)) + time_stride - 1) // time_stride
+def over(pictures: Tensor, values: Tensor, time_stride: int, first: int = 0) -> Tensor:
+    """Pictures under the heat of the latent frame that each belongs to.
+
+    Args:
+        pictures: (n, height, width, 3).
+        values: (F, H, W).
+        time_stride: pictures of a latent frame.
+        first: place of the first picture in the clip that the latent frames are of.
+    """
+    latent = (torch.arange(first, first + len(pictures)) + time_stride - 1) // time_stride
     shown = (values / values.amax().clamp_min(1e-12))[latent.clamp(max=len(values) - 1)]
     grey = pictures.mean(-1, keepdim=True)
     warm = F.interpolate(shown[:, None].clamp(0, 1), size=pictures.shape[1:3], mode="bilinear")[:, 0, :, :, None]
     return grey * 0.6 * (1 - warm) + heat(shown, *pictures.shape[1:3]) * warm
+
+
+def timing(to_sound: Tensor, config: UniTalkingConfig) -> Tensor:
+    """When the picture listens, (1, height, width, 3): latent frames downwards, audio latents to the right.
+
+    Bright is what a frame listens to; one curve is its own moment (white), the other what it listens to most (blue).
+
+    Args:
+        to_sound: (F, Ta).
+        config: the rates.
+    """
+    frames, sound = to_sound.shape
+    shown = to_sound / to_sound.amax(1, keepdim=True).clamp_min(1e-12)
+    drawn = heat(shown[None], CELL[0] * frames, CELL[1] * sound)
+    for places, colour in ((torch.arange(frames) / config.position_scale, OWN), (to_sound.argmax(1), HEARD)):
+        drawn[0, _curve((places + 0.5) * CELL[1], *drawn.shape[1:3])] = torch.tensor(colour)
+    return drawn
+
+
+def _curve(across: Tensor, height: int, width: int) -> Tensor:
+    """The pixels of a line without gaps, (height, width); across: where it is in F rows of equal height, in pixels."""
+    here = F.interpolate(across[None, None], size=height, mode="linear")[0, 0]
+    following = torch.cat([here[1:], here[-1:]])
+    left, right = torch.minimum(here, following) - 1, torch.maximum(here, following) + 1
+    pixels = torch.arange(width) + 0.5
+    return (pixels >= left[:, None]) & (pixels <= right[:, None])
 
 
 def offset_s(to_sound: Tensor, config: UniTalkingConfig) -> tuple[float, float]:

@@ -643,6 +643,40 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "heat_of_the_first_clip_on_every_clip",
+        "file": "nodes/attention_view.py",
+        "old": "each.add(queries[clip], keys[clip], heads)",
+        "new": "each.add(queries[0], keys[0], heads)",
+        "tests": ["tests/host/test_attention_view.py::test_every_clip_of_a_batch_has_its_own_heat"],
+        "host": True,
+    },
+    {
+        "name": "heat_of_the_reference_on_the_pictures_behind_it",
+        "file": "nodes/attention_view.py",
+        "old": "config.time_stride, cut)",
+        "new": "config.time_stride, 0)",
+        "tests": [
+            "tests/host/test_attention_view.py::test_a_held_reference_is_not_drawn_over_the_pictures_that_follow"
+        ],
+        "host": True,
+    },
+    {
+        "name": "timing_of_a_picture_that_hears_nothing",
+        "file": "nodes/attention_view.py",
+        "old": "    if maps.looks[1]:\n",
+        "new": "    if True:\n",
+        "tests": ["tests/host/test_attention_view.py::test_a_given_picture_hears_nothing"],
+        "host": True,
+    },
+    {
+        "name": "heat_of_windows_shown",
+        "file": "nodes/attention_view.py",
+        "old": "if not maps[0].looks[0]:",
+        "new": "if False:",
+        "tests": ["tests/host/test_attention_view.py::test_a_model_that_never_sees_the_whole_clip_is_refused"],
+        "host": True,
+    },
+    {
         "name": "view_drops_another_override",
         "file": "nodes/attention_view.py",
         "old": "run = function if inner is None else",

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from unitalking.attention_view import AttentionMaps, heat, offset_s, over
+from unitalking.attention_view import CELL, HEARD, OWN, AttentionMaps, heat, offset_s, over, timing
 from unitalking.checkpoint.random_model import TINY
 
 GRID, SOUND, HEADS = (3, 2, 4), 11, 2
@@ -18,16 +18,16 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def dense(queries: Tensor, keys: Tensor) -> Tensor:
-    """Softmax weights of the first clip, mean over heads, one head after the other."""
+    """Softmax weights, mean over heads, one head after the other."""
     weights = []
-    for q, k in zip(queries[0].chunk(HEADS, dim=1), keys[0].chunk(HEADS, dim=1), strict=True):
+    for q, k in zip(queries.chunk(HEADS, dim=1), keys.chunk(HEADS, dim=1), strict=True):
         scores = (q @ k.T) / q.shape[1] ** 0.5
         weights.append(scores.exp() / scores.exp().sum(1, keepdim=True))
     return torch.stack(weights).mean(0)
 
 
 def test_joint_attention_is_split_by_who_looks_at_whom() -> None:
-    maps, queries, keys = AttentionMaps(GRID, SOUND, "joint"), normal(2, 35, 16), normal(2, 35, 16, seed=1)
+    maps, queries, keys = AttentionMaps(GRID, SOUND, "joint"), normal(35, 16), normal(35, 16, seed=1)
     maps.add(queries, keys, HEADS)
     weights = dense(queries, keys)
     torch.testing.assert_close(maps.to_picture.flatten(1), weights[PICTURE:, :PICTURE])
@@ -38,12 +38,12 @@ def test_joint_attention_is_split_by_who_looks_at_whom() -> None:
 
 
 def test_other_ways_to_meet_are_known() -> None:
-    beside, keys = AttentionMaps(GRID, SOUND, "joint"), normal(1, 35, 16, seed=1)
-    beside.add(normal(1, SOUND, 16), keys, HEADS)
-    torch.testing.assert_close(beside.to_picture.flatten(1), dense(normal(1, SOUND, 16), keys)[:, :PICTURE])
+    beside, keys = AttentionMaps(GRID, SOUND, "joint"), normal(35, 16, seed=1)
+    beside.add(normal(SOUND, 16), keys, HEADS)
+    torch.testing.assert_close(beside.to_picture.flatten(1), dense(normal(SOUND, 16), keys)[:, :PICTURE])
     crossed = AttentionMaps(GRID, SOUND, "cross")
-    crossed.add(normal(1, SOUND, 16), normal(1, PICTURE, 16, seed=1), HEADS)
-    crossed.add(normal(1, PICTURE, 16), normal(1, SOUND, 16, seed=1), HEADS)
+    crossed.add(normal(SOUND, 16), normal(PICTURE, 16, seed=1), HEADS)
+    crossed.add(normal(PICTURE, 16), normal(SOUND, 16, seed=1), HEADS)
     assert beside.looks == [1, 0]
     assert crossed.looks == [1, 1]
     torch.testing.assert_close(crossed.to_picture.sum((1, 2, 3)), torch.ones(SOUND))
@@ -55,7 +55,7 @@ def test_attention_to_text_and_of_one_stream_is_left_out() -> None:
     for fusion, other in (("joint", [(PICTURE, SOUND), (SOUND, PICTURE)]), ("cross", [(35, 35), (SOUND, 35)])):
         maps = AttentionMaps(GRID, SOUND, fusion)
         for queries, keys in ((35, 7), (SOUND, 7), (PICTURE, PICTURE), (SOUND, SOUND), *other):
-            maps.add(normal(1, queries, 16), normal(1, keys, 16), HEADS)
+            maps.add(normal(queries, 16), normal(keys, 16), HEADS)
         assert maps.looks == [0, 0]
 
 
@@ -79,6 +79,7 @@ def test_heat_lies_over_the_pictures_of_its_frame() -> None:
     for picture in shown[1:]:
         torch.testing.assert_close(picture[0, 0], torch.tensor([0.99, 1.0, 0.64]))
         torch.testing.assert_close(picture[15, 15], torch.full((3,), 0.3))
+    assert torch.equal(over(torch.full((3, 16, 16, 3), 0.5), values, 4, first=2), shown[2:])
     steps = heat(torch.linspace(0, 1, 9)[None, None], 1, 9)[0, 0].mean(-1)
     assert (steps.diff() > 0).all()
 
@@ -91,3 +92,21 @@ def test_the_offset_is_told_in_seconds(late: int) -> None:
     mean, apart = offset_s(to_sound, TINY)
     assert mean == pytest.approx(0.032 * late, abs=0.01)
     assert apart == pytest.approx(0.032 * late, abs=0.02)
+
+
+def test_the_curve_of_who_listens_when_is_drawn_over_its_heat() -> None:
+    heard = [0, 9, 14]
+    to_sound = torch.zeros(3, 20)
+    for frame, latent in enumerate(heard):
+        to_sound[frame, latent] = 1.0
+    (drawn,) = timing(to_sound, TINY)
+    assert drawn.shape == (3 * CELL[0], 20 * CELL[1], 3)
+    curves = [(drawn == torch.tensor(colour)).all(-1) for colour in (OWN, HEARD)]
+    assert curves[1].any(1).all()
+    places = [curve.float() @ torch.arange(0.5, 80) / curve.sum(1) / CELL[1] - 0.5 for curve in curves]
+    for frame, latent in enumerate(heard):
+        row = round((frame + 0.5) * CELL[0])
+        assert float(places[1][row]) == pytest.approx(latent, abs=1)
+        assert float(places[0][row]) == pytest.approx(frame / TINY.position_scale, abs=1)
+    for above, below in zip(curves[1][:-1], curves[1][1:], strict=True):
+        assert (above & below).any(), "a gap"
