@@ -30,6 +30,8 @@ from .messages import as_html, say
 PACK_JUDGES = PACK / "assets" / "judges"
 PUBLIC_FOLDER = "unitalking_judges"
 OWN, PUBLIC = "pack", "public"
+# Why something is not judged.
+NO_WORDS, TOO_SHORT = "speech holds no words", "the clip is too short"
 
 
 class CheckClip(io.ComfyNode):
@@ -128,8 +130,8 @@ class CheckClip(io.ComfyNode):
         )
         found = verdict(_public(clip) if judges == PUBLIC else judge_clip(clip, pack_judges()))
         limits = Limits(largest_word_error, least_sync, least_speaker)
-        failures = found.failures(limits)
-        report = "\n".join([*_lines(found), *_not_judged(found, clip, judges), *failures])
+        failures = found.failures(limits, _asked(clip, judges))
+        report = "\n".join([*_lines(found), *failures])
         say(cls, report)
         numbers = (found.score, found.word_error, found.sync, found.lag_s, found.speaker, found.loudness)
         return io.NodeOutput(not failures, *numbers, report, ui=ui.PreviewText(as_html(report)))
@@ -218,7 +220,7 @@ def _public(clip: JudgedClip) -> ClipScores:
     """
     judges = _public_judges()
     if len(judges.missing) == 3:
-        raise ValueError("Check Clip: no public judge is there.\n" + "\n".join(judges.missing))
+        raise ValueError("Check Clip: no public judge is there.\n" + "\n".join(judges.missing.values()))
     bare = replace(clip, speech="", frames=None, reference=None)
     found = judges.judge(clip.sound, clip.speech, clip.frames, clip.fps, clip.reference)
     sync = found.sync.confidence if found.sync else None
@@ -235,20 +237,24 @@ def _lines(found: Verdict) -> list[str]:
         (f"voice {found.speaker:.2f} alike", found.speaker),
         (f"{found.loudness:.1f} LUFS", found.loudness),
     ]
-    return [line for line, value in shown if not math.isnan(value)]
+    lines = [line for line, value in shown if not math.isnan(value)]
+    return [*lines, "the clip is silent, or shorter than 0.4 s"] if math.isnan(found.loudness) else lines
 
 
-def _not_judged(found: Verdict, clip: JudgedClip, judges: str) -> list[str]:
-    """Why something that was asked for is not judged."""
-    lines = []
-    if judges == PUBLIC:
-        return list(_public_judges().missing)
-    if clip.speech and math.isnan(found.word_error):
-        known = pack_judges().phonemes.lexicon
-        unknown = sorted({word for word in spoken_words(clip.speech) if word not in known})
-        lines.append(f"words are not judged: the pack's judge does not know {', '.join(unknown) or 'any of them'}")
-    if clip.frames is not None and math.isnan(found.sync):
-        lines.append("lips are not judged: the clip is too short")
-    if math.isnan(found.loudness):
-        lines.append("the clip is silent, or shorter than 0.4 s")
-    return lines
+def _asked(clip: JudgedClip, judges: str) -> dict[str, str]:
+    """What of a `Verdict` has to be judged, and what to say of it where it is not."""
+    missing = _public_judges().missing if judges == PUBLIC else {}
+    no_words = missing.get("words", NO_WORDS) if judges == PUBLIC else _unknown_words(clip.speech)
+    asked = {
+        "word_error": (clip.speech, f"words are not judged: {no_words}"),
+        "sync": (clip.frames is not None, f"lips are not judged: {missing.get('sync', TOO_SHORT)}"),
+        "speaker": (clip.reference is not None, f"the voice is not judged: {missing.get('speaker', TOO_SHORT)}"),
+    }
+    return {name: why for name, (is_asked, why) in asked.items() if is_asked}
+
+
+def _unknown_words(speech: str) -> str:
+    """Why the pack's judge cannot look for the words of a speech."""
+    known = pack_judges().phonemes.lexicon
+    unknown = sorted({word for word in spoken_words(speech) if word not in known})
+    return f"the pack's judge does not know {', '.join(unknown)}" if unknown else NO_WORDS

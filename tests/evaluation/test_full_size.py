@@ -206,10 +206,10 @@ def test_wavlm_finds_a_voice_like_itself(wavlm_folder: Path) -> None:
 
 def test_missing_judges_are_named_with_what_is_expected_where(tmp_path: Path) -> None:
     missing = FullSizeJudges(tmp_path).missing
-    assert len(missing) == 3
-    assert str(tmp_path / "syncnet_v2.model") in missing[0]
-    assert f"{tmp_path / 'whisper'}/ (a Whisper model" in missing[1]
-    assert f"{tmp_path / 'wavlm'}/ (a WavLM model" in missing[2]
+    assert list(missing) == ["sync", "words", "speaker"]
+    assert str(tmp_path / "syncnet_v2.model") in missing["sync"]
+    assert f"{tmp_path / 'whisper'}/ (a Whisper model" in missing["words"]
+    assert f"{tmp_path / 'wavlm'}/ (a WavLM model" in missing["speaker"]
 
 
 def test_all_judges_of_a_folder_judge_one_clip(
@@ -222,7 +222,7 @@ def test_all_judges_of_a_folder_judge_one_clip(
     waveform = torch.randn(9600, generator=torch.Generator().manual_seed(0)) * 0.1
     frames = torch.zeros(15, 16, 16, 3, dtype=torch.uint8)
     verdict = judges.judge(waveform, "two words", frames, 24.0, waveform)
-    assert judges.missing == []
+    assert judges.missing == {}
     assert verdict.sync is not None
     assert verdict.words is not None
     assert verdict.words.total == 2

@@ -71,9 +71,29 @@ def test_words_are_heard(pack: Pack) -> None:
     wrong = check(pack, None, audio, "The old man was here with my friend and his mother")
     assert not wrong["passed"]
     assert wrong["word_error"] > 0.6
-    unknown = check(pack, None, audio, "Good morning, xylophone")
+
+
+def test_words_that_cannot_be_judged_do_not_pass_on_the_lips_alone(pack: Pack) -> None:
+    clip = sample(pack)
+    assert check(pack, *clip)["passed"]
+    unknown = check(pack, *clip, "Good morning, xylophone")
     assert math.isnan(unknown["word_error"])
+    assert unknown["sync"] > 0.6
+    assert not unknown["passed"]
     assert "words are not judged: the pack's judge does not know xylophone" in unknown["report"]
+    nothing = check(pack, *clip, "... 42!")
+    assert not nothing["passed"]
+    assert "words are not judged: speech holds no words" in nothing["report"]
+
+
+def test_lips_of_too_short_a_clip_do_not_pass_on_the_voice_alone(pack: Pack) -> None:
+    images, audio = sample(pack)
+    settings = {"sample_voice": VOICE, "least_speaker": 0.0}
+    assert check(pack, None, audio, **settings)["passed"]
+    found = check(pack, images[:19], audio, **settings)
+    assert math.isnan(found["sync"])
+    assert not found["passed"]
+    assert "lips are not judged: the clip is too short" in found["report"]
 
 
 def test_the_voice_is_compared(pack: Pack) -> None:

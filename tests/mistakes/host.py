@@ -621,6 +621,21 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "what_is_not_judged_passes",
+        "file": "unitalking/evaluation/verdict.py",
+        "old": "found = [why for name, why in asked.items() if math.isnan(getattr(self, name))]",
+        "new": "found = []",
+        "tests": ["tests/unit/test_verdict.py::test_what_was_asked_for_and_is_not_judged_does_not_pass"],
+    },
+    {
+        "name": "lips_not_asked_for",
+        "file": "nodes/check.py",
+        "old": '"sync": (clip.frames is not None,',
+        "new": '"sync": (False,',
+        "tests": ["tests/host/test_check.py::test_lips_of_too_short_a_clip_do_not_pass_on_the_voice_alone"],
+        "host": True,
+    },
+    {
         "name": "picture_looked_at_by_the_sound_of_any_moment",
         "file": "unitalking/attention_view.py",
         "old": "self.to_picture[moments == frame, frame].sum(0)",

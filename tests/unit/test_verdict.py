@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -19,14 +20,24 @@ def test_the_score_is_the_mean_of_what_is_judged() -> None:
 
 def test_every_limit_is_looked_at() -> None:
     good = Verdict(word_error=0.25, sync=0.4, speaker=0.5)
-    assert good.failures(Limits()) == ()
-    assert Verdict(word_error=0.3, sync=0.3, speaker=0.3).failures(Limits()) == (
+    assert good.failures(Limits(), {}) == ()
+    assert Verdict(word_error=0.3, sync=0.3, speaker=0.3).failures(Limits(), {}) == (
         "30% of the words are wrong, at most 25%",
         "lip sync is 0.30, at least 0.40",
         "the voice is 0.30 alike, at least 0.50",
     )
-    assert Verdict(sync=0.5).failures(Limits()) == ()
-    assert Verdict().failures(Limits()) == ("nothing could be judged",)
+    assert Verdict(sync=0.5).failures(Limits(), {}) == ()
+    assert Verdict().failures(Limits(), {}) == ("nothing could be judged",)
+
+
+@pytest.mark.parametrize("name", ["word_error", "sync", "speaker"])
+def test_what_was_asked_for_and_is_not_judged_does_not_pass(name: str) -> None:
+    good = Verdict(word_error=0.0, sync=0.9, speaker=0.9)
+    asked = {"word_error": "no words", "sync": "no lips", "speaker": "no voice"}
+    assert good.failures(Limits(), asked) == ()
+    unjudged = replace(good, **{name: math.nan})
+    assert unjudged.failures(Limits(), asked) == (asked.pop(name),)
+    assert unjudged.failures(Limits(), asked) == ()
 
 
 def test_the_papers_judges_count_where_both_were_asked() -> None:

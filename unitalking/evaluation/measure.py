@@ -40,7 +40,9 @@ def evaluate(
         A table of one row; add several to compare.
     """
     scores = [judge_clip(clip, judges, full_size) for clip in clips]
-    return Table((Row(name, tuple(_with_retrieval(scores, clips))),), tuple(full_size.missing) if full_size else ())
+    return Table(
+        (Row(name, tuple(_with_retrieval(scores, clips))),), tuple(full_size.missing.values()) if full_size else ()
+    )
 
 
 def judge_clip(clip: JudgedClip, judges: Judges, full_size: FullSizeJudges | None = None) -> ClipScores:

@@ -6,7 +6,7 @@ Source: ours, the paper does not say.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .table import ClipScores
@@ -18,7 +18,7 @@ SYNC_C_OF_GOOD_CLIPS = 10.0
 
 @dataclass(frozen=True)
 class Limits:
-    """What a clip has to reach where it is judged.
+    """What a clip has to reach.
 
     Attributes:
         word_error: largest share of words that are wrong.
@@ -58,9 +58,15 @@ class Verdict:
         judged = [part for part in parts if not math.isnan(part)]
         return sum(judged) / len(judged) if judged else NOT_JUDGED
 
-    def failures(self, limits: Limits) -> tuple[str, ...]:
-        """What a clip does not reach, one sentence each; also where nothing at all was judged."""
-        found = []
+    def failures(self, limits: Limits, asked: Mapping[str, str]) -> tuple[str, ...]:
+        """Why a clip does not pass, one sentence each; also where nothing at all was judged.
+
+        Args:
+            limits: what has to be reached.
+            asked: attributes that had to be judged, and what to say of each where it is not: a clip passes by what
+                was found in it, never by what could not be looked for.
+        """
+        found = [why for name, why in asked.items() if math.isnan(getattr(self, name))]
         if self.word_error > limits.word_error:
             found.append(f"{self.word_error:.0%} of the words are wrong, at most {limits.word_error:.0%}")
         if self.sync < limits.sync:

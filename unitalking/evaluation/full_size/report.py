@@ -33,25 +33,25 @@ class FullSizeVerdict:
 
 
 class FullSizeJudges:
-    """The judges that `folder` holds; `missing` says of the others what is expected where."""
+    """The judges that `folder` holds; `missing` says of the others, by `FullSizeVerdict`, what is expected where."""
 
     def __init__(self, folder: Path) -> None:
         self.sync: SyncNet | None = None
         self.words: WhisperWords | None = None
         self.voices: WavLMVoices | None = None
-        self.missing: list[str] = []
+        self.missing: dict[str, str] = {}
         if (folder / WEIGHTS).is_file():
             self.sync = load_syncnet(folder)
         else:
-            self.missing.append(f"Sync-C and Sync-D need {folder / WEIGHTS} (SyncNet's published weights).")
+            self.missing["sync"] = f"Sync-C and Sync-D need {folder / WEIGHTS} (SyncNet's published weights)."
         if (folder / WHISPER / "config.json").is_file():
             self.words = WhisperWords(folder / WHISPER)
         else:
-            self.missing.append(f"Whisper's word error needs {folder / WHISPER}/ ({FILES[WHISPER]}).")
+            self.missing["words"] = f"Whisper's word error needs {folder / WHISPER}/ ({FILES[WHISPER]})."
         if (folder / WAVLM / "config.json").is_file():
             self.voices = WavLMVoices(folder / WAVLM)
         else:
-            self.missing.append(f"Speaker similarity needs {folder / WAVLM}/ ({FILES[WAVLM]}).")
+            self.missing["speaker"] = f"Speaker similarity needs {folder / WAVLM}/ ({FILES[WAVLM]})."
 
     def judge(
         self,
