@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import comfy.model_management
 import folder_paths
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..unitalking.evaluation.clips import JudgedClip
+from ..unitalking.evaluation.full_size import syncnet
 from ..unitalking.evaluation.full_size.report import FullSizeJudges
 from ..unitalking.evaluation.judges import Judges, load_judges
 from ..unitalking.evaluation.measure import judge_clip, spoken_words
@@ -32,6 +34,7 @@ PUBLIC_FOLDER = "unitalking_judges"
 OWN, PUBLIC = "pack", "public"
 # Why something is not judged.
 NO_WORDS, TOO_SHORT = "speech holds no words", "the clip is too short"
+WHOLE_PICTURE = "SyncNet saw the whole picture: where the face is small, crop it to the face with a margin"
 
 
 class CheckClip(io.ComfyNode):
@@ -71,7 +74,8 @@ class CheckClip(io.ComfyNode):
                     options=[OWN, PUBLIC],
                     default=OWN,
                     tooltip="pack: small judges of drawn faces, synthetic voices and 1,000 English words, for the "
-                    f"pack's own model. public: SyncNet, Whisper and WavLM from models/{PUBLIC_FOLDER}, for all else.",
+                    f"pack's own model. public: SyncNet, Whisper and WavLM from models/{PUBLIC_FOLDER}, for all else; "
+                    "SyncNet sees the whole picture, so crop it to the face.",
                 ),
                 io.Float.Input(
                     "largest_word_error", default=limits.word_error, tooltip="Share of words, for passed.", **share
@@ -123,7 +127,7 @@ class CheckClip(io.ComfyNode):
         clip = JudgedClip(
             "clip",
             heard_by_judges(audio),
-            frames=None if images is None else (images[..., :3] * 255).round().clamp(0, 255).byte().cpu(),
+            frames=None if images is None else Pictures(images),
             fps=fps,
             speech=speech.strip(),
             reference=None if voice is None else heard_by_judges(voice),
@@ -131,7 +135,8 @@ class CheckClip(io.ComfyNode):
         found = verdict(_public(clip) if judges == PUBLIC else judge_clip(clip, pack_judges()))
         limits = Limits(largest_word_error, least_sync, least_speaker)
         failures = found.failures(limits, _asked(clip, judges))
-        report = "\n".join([*_lines(found), *failures])
+        notes = [WHOLE_PICTURE] if judges == PUBLIC and not math.isnan(found.sync) else []
+        report = "\n".join([*_lines(found), *notes, *failures])
         say(cls, report)
         numbers = (found.score, found.word_error, found.sync, found.lag_s, found.speaker, found.loudness)
         return io.NodeOutput(not failures, *numbers, report, ui=ui.PreviewText(as_html(report)))
@@ -207,6 +212,22 @@ def _read_public_judges(folder: Path, names: frozenset[str]) -> FullSizeJudges:
     return FullSizeJudges(folder)
 
 
+class Pictures:
+    """IMAGE as judges take it, (F, H, W, 3) uint8, made as it is taken: a long clip is large, and may be cancelled."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images, self.shape = images, (*images.shape[:3], 3)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, part: int | slice | Tensor) -> Tensor:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        pictures = self.images[part][..., :3].cpu()
+        check_finite(pictures, "the clip's pictures")
+        return (pictures.float() * 255).round_().clamp_(0, 255).byte()
+
+
 def heard_by_judges(audio: dict[str, Any]) -> Tensor:
     """AUDIO as judges take it: the first clip, (S,) at their rate, mono."""
     return resample(audio["waveform"][:1].float().mean(1).cpu(), audio["sample_rate"], SAMPLE_RATE)[0]
@@ -223,8 +244,10 @@ def _public(clip: JudgedClip) -> ClipScores:
         raise ValueError("Check Clip: no public judge is there.\n" + "\n".join(judges.missing.values()))
     bare = replace(clip, speech="", frames=None, reference=None)
     found = judges.judge(clip.sound, clip.speech, clip.frames, clip.fps, clip.reference)
-    sync = found.sync.confidence if found.sync else None
-    return replace(judge_clip(bare, pack_judges()), sync_c=sync, whisper=found.words, wavlm=found.speaker)
+    scores = replace(judge_clip(bare, pack_judges()), whisper=found.words, wavlm=found.speaker)
+    if found.sync is None:
+        return scores
+    return replace(scores, sync_c=found.sync.confidence, lag=found.sync.offset, fps=syncnet.FPS)
 
 
 def _lines(found: Verdict) -> list[str]:

@@ -12,8 +12,9 @@ import torch
 
 from unitalking.evaluation.full_size.mfcc import mfcc
 from unitalking.evaluation.full_size.report import FullSizeJudges
-from unitalking.evaluation.full_size.speech_models import WavLMVoices, WhisperWords, text_errors
+from unitalking.evaluation.full_size.speech_models import WavLMVoices, WhisperWords, cut_at_pauses, text_errors
 from unitalking.evaluation.full_size.syncnet import SyncNet, at_25_fps, compare, load_syncnet
+from unitalking.evaluation.sync import sync
 
 WINDOWS = 40
 
@@ -117,14 +118,59 @@ def syncnet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_syncnet_judges_a_clip(syncnet_folder: Path) -> None:
     frames = torch.randint(0, 256, (7, 40, 40, 3), dtype=torch.uint8)
-    score = load_syncnet(syncnet_folder).score(frames, torch.randn(7 * 640) * 0.1)
+    score = load_syncnet(syncnet_folder).score(frames, 25.0, torch.randn(7 * 640) * 0.1)
     assert math.isfinite(score.confidence)
     assert score.distance > 0
 
 
-def test_syncnet_says_how_short_a_clip_is(syncnet_folder: Path) -> None:
-    with pytest.raises(ValueError, match="got 5 frames and 9600 samples, expected at least 6 frames"):
-        load_syncnet(syncnet_folder).score(torch.zeros(5, 8, 8, 3, dtype=torch.uint8), torch.zeros(9600))
+def test_too_short_a_clip_has_no_verdict(syncnet_folder: Path, wavlm_folder: Path) -> None:
+    network = load_syncnet(syncnet_folder)
+    assert network.score(torch.zeros(5, 8, 8, 3, dtype=torch.uint8), 25.0, torch.zeros(9600)) is None
+    assert network.score(torch.zeros(25, 8, 8, 3, dtype=torch.uint8), 240.0, torch.zeros(9600)) is None
+    assert network.score(torch.zeros(25, 8, 8, 3, dtype=torch.uint8), 25.0, torch.zeros(3839)) is None
+    judges = FullSizeJudges(wavlm_folder.parent)
+    assert judges.judge(torch.zeros(7999), reference=torch.zeros(9600)).speaker is None
+    assert judges.judge(torch.zeros(9600), reference=torch.zeros(7999)).speaker is None
+    assert judges.judge(torch.zeros(8000), reference=torch.zeros(8000)).speaker is not None
+
+
+class Taken:
+    """Pictures that note how many of them are taken at once."""
+
+    def __init__(self, frames: torch.Tensor) -> None:
+        self.frames, self.shape, self.most = frames, frames.shape, 0
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, part: torch.Tensor) -> torch.Tensor:
+        self.most = max(self.most, len(part))
+        return self.frames[part]
+
+
+def test_syncnet_takes_a_few_frames_at_a_time(syncnet_folder: Path) -> None:
+    network, sound = load_syncnet(syncnet_folder), 0.1 * torch.randn(27 * 640)
+    pictures = Taken(torch.randint(0, 256, (27, 16, 16, 3), dtype=torch.uint8))
+    found = network.score(pictures, 25.0, sound)
+    assert pictures.most == 24
+    faces = pictures.frames.flip(-1).permute(0, 3, 1, 2).float()
+    faces = torch.nn.functional.interpolate(faces, (224, 224), mode="bilinear", antialias=True)
+    cepstra = torch.from_numpy(mfcc(sound.numpy())).float()
+    with torch.no_grad():
+        seen = torch.cat([network.see(faces[start : start + 5].transpose(0, 1)[None]) for start in range(22)])
+        heard = torch.cat([network.hear(cepstra[None, None, :, 4 * start : 4 * start + 20]) for start in range(22)])
+    plain = compare(seen, heard)
+    assert found.offset == plain.offset
+    assert found.confidence == pytest.approx(plain.confidence, abs=1e-4)
+    assert found.distance == pytest.approx(plain.distance, rel=1e-4)
+
+
+@pytest.mark.parametrize("lag", [-6, 4])
+def test_offset_and_lag_have_one_sign(lag: int) -> None:
+    track = np.random.default_rng(0).normal(size=80)
+    content = torch.randn(80, 64, generator=torch.Generator().manual_seed(0))
+    assert sync(track[10 - lag : 70 - lag], track[10:70]).lag == lag
+    assert compare(content[10 - lag : 70 - lag], content[10:70]).offset == lag
 
 
 def test_another_file_in_syncnets_place_is_refused(tmp_path: Path) -> None:
@@ -137,8 +183,7 @@ def test_another_file_in_syncnets_place_is_refused(tmp_path: Path) -> None:
 
 
 def test_24_fps_become_25_by_repeating_frames() -> None:
-    frames = torch.arange(48)[:, None, None, None].expand(-1, 2, 2, 3)
-    shown = at_25_fps(frames, 24.0)[:, 0, 0, 0]
+    shown = at_25_fps(48, 24.0)
     assert len(shown) == 50
     assert shown.diff().min() >= 0
     assert (shown / 24 - torch.arange(50) / 25).abs().max() <= 0.5 / 24 + 1e-6
@@ -202,6 +247,23 @@ def test_wavlm_finds_a_voice_like_itself(wavlm_folder: Path) -> None:
     waveform = torch.randn(16000, generator=torch.Generator().manual_seed(0)) * 0.1
     assert judge.similarity(waveform, waveform) == pytest.approx(1.0, abs=1e-5)
     assert judge.similarity(waveform, waveform[:8000] ** 3) < 1.0
+
+
+def test_long_recordings_are_heard_in_parts_that_end_in_pauses(whisper_folder: Path, wavlm_folder: Path) -> None:
+    waveform = 0.1 * torch.randn(70 * 16000, generator=torch.Generator().manual_seed(0))
+    for begin_s in (27.0, 54.5):
+        waveform[round(begin_s * 16000) :][:3200] = 0.0
+    parts = cut_at_pauses(waveform)
+    assert torch.equal(torch.cat(parts), waveform)
+    ends_s = np.cumsum([len(part) / 16000 for part in parts])
+    assert 27.0 < ends_s[0] < 27.2
+    assert 54.5 < ends_s[1] < 54.7
+    assert len(parts) == 3
+    judge = WhisperWords(whisper_folder)
+    assert judge.transcribe(waveform) == " ".join(judge.transcribe(part) for part in parts)
+    voices = WavLMVoices(wavlm_folder)
+    mean = torch.stack([voices.embed(part) for part in waveform.chunk(3)]).mean(0)
+    torch.testing.assert_close(voices.embed(waveform), mean / mean.norm())
 
 
 def test_missing_judges_are_named_with_what_is_expected_where(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from graphs import Clip, only_media, texts
+from syncnet_stand_in import flashes, write_syncnet
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI
@@ -117,6 +120,95 @@ def test_silence_is_said_and_does_not_pass(pack: Pack) -> None:
     assert "nothing could be judged" in found["report"]
 
 
+@pytest.mark.parametrize("late_s", [-0.2, 0.2])
+def test_public_judges_give_the_lag_too(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late_s: float
+) -> None:
+    write_syncnet(tmp_path)
+    monkeypatch.setattr(pack("nodes.check"), "public_folder", lambda: tmp_path)
+    images, sound = flashes(48, 24.0, late_s)
+    audio = {"waveform": sound[None, None], "sample_rate": 16000}
+    found = check(pack, images, audio, judges="public", least_sync=0.0)
+    assert found["lag_s"] == pytest.approx(late_s, abs=0.05)
+    assert found["passed"]
+    assert "SyncNet saw the whole picture" in found["report"]
+    assert "Whisper" not in found["report"]
+
+
+def test_what_public_judges_cannot_judge_does_not_pass(
+    pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_syncnet(tmp_path)
+    monkeypatch.setattr(pack("nodes.check"), "public_folder", lambda: tmp_path)
+    images, audio = sample(pack)
+    found = check(pack, images[:5], audio, judges="public")
+    assert not found["passed"]
+    assert math.isnan(found["lag_s"])
+    assert "lips are not judged: the clip is too short" in found["report"]
+    found = check(pack, None, audio, "Good morning", judges="public")
+    assert not found["passed"]
+    assert f"words are not judged: Whisper's word error needs {tmp_path / 'whisper'}" in found["report"]
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.25])
+def test_at_240_pictures_a_second_the_lag_is_the_same(pack: Pack, late_s: float) -> None:
+    images, audio = sample(pack)
+    found = check(pack, images.repeat_interleave(10, dim=0), later(audio, late_s), fps=240.0)
+    assert found["lag_s"] == pytest.approx(-late_s, abs=1.5 / 24)
+    assert found["passed"] == (late_s == 0)
+
+
+def test_at_1_picture_a_second_there_have_to_be_enough(pack: Pack) -> None:
+    images, audio = sample(pack)
+    few = check(pack, images[::24], audio, fps=1.0)
+    assert "lips are not judged: the clip is too short" in few["report"]
+    assert not few["passed"]
+    long = {**audio, "waveform": audio["waveform"].repeat(1, 1, 20)}
+    many = check(pack, images[::4][:20], long, fps=1.0)
+    assert math.isfinite(many["sync"])
+    assert abs(many["lag_s"]) <= 1
+
+
+def test_a_clip_without_a_face_does_not_pass(pack: Pack) -> None:
+    images, audio = sample(pack)
+    found = check(pack, torch.full_like(images, 0.5), audio)
+    assert found["sync"] == 0
+    assert not found["passed"]
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that is made."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for each in made if isinstance(made, tuple | list) else [made]:
+            if isinstance(each, Tensor):
+                self.size = max(self.size, each.untyped_storage().nbytes())
+        return made
+
+
+def test_a_long_clip_is_judged_a_few_pictures_at_a_time(pack: Pack) -> None:
+    images, audio = sample(pack)
+    long = {**audio, "waveform": torch.nn.functional.pad(audio["waveform"], (0, 25 * audio["sample_rate"]))}
+    one = torch.nn.functional.interpolate(images[:1].movedim(-1, 1), (256, 256)).movedim(1, -1)
+    with Largest() as largest:
+        found = check(pack, one.expand(600, -1, -1, -1), long)
+    assert found["sync"] == 0
+    assert 16 * one.nbytes <= largest.size < 100 * one.nbytes
+
+
+def test_judging_can_be_cancelled(pack: Pack) -> None:
+    management = importlib.import_module("comfy.model_management")
+    management.interrupt_current_processing()
+    try:
+        with pytest.raises(management.InterruptProcessingException):
+            check(pack, *sample(pack))
+    finally:
+        management.interrupt_current_processing(False)
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
@@ -126,11 +218,13 @@ def test_silence_is_said_and_does_not_pass(pack: Pack) -> None:
             {"audio": {"waveform": torch.full((1, 1, 9000), torch.nan), "sample_rate": 16000}},
             "of the clip's sound are NaN",
         ),
+        ({"images": torch.full((30, 64, 64, 3), torch.nan)}, "of the clip's pictures are NaN"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(pack: Pack, changes: dict[str, Any], match: str) -> None:
     images, audio = sample(pack)
-    audio = changes.pop("audio", audio) if "audio" in changes else audio
+    images, audio = changes.get("images", images), changes.get("audio", audio)
+    changes = {name: value for name, value in changes.items() if name == "judges"}
     with pytest.raises(ValueError, match=f"(?s){match}"):
         check(pack, images, audio, **changes)
 

@@ -19,7 +19,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -33,6 +33,16 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
 class ClipError(ValueError):
     """A clip or sidecar that cannot be used, with its name and what is wrong."""
+
+
+class Frames(Protocol):
+    """Pictures that judges take a few at a time, (F, H, W, 3) uint8: a tensor, or what makes them as they are taken."""
+
+    shape: Sequence[int]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: int | slice | Tensor, /) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class JudgedClip:
 
     name: str
     sound: Tensor
-    frames: Tensor | None = None
+    frames: Frames | None = None
     fps: float = 24.0
     speech: str = ""
     scene: str = ""

@@ -106,7 +106,7 @@ def _judge_words(scores: ClipScores, clip: JudgedClip, judges: Judges) -> ClipSc
 def _judge_picture(scores: ClipScores, clip: JudgedClip, judges: Judges) -> ClipScores:
     scores = replace(scores, patches=patchiness(clip.frames), blotches=blotchiness(clip.frames))
     seen = judges.mouth.track(clip.frames)
-    found = sync(seen, judges.openness.track(clip.sound, len(seen), clip.fps))
+    found = sync(seen, judges.openness.track(clip.sound, len(seen), clip.fps), clip.fps)
     if found is not None:
         scores = replace(scores, sync=found.correlation, sync_best=found.best, lag=found.lag)
     if clip.portrait is not None and clip.portrait.shape == clip.frames.shape[1:]:

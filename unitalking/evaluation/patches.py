@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import torch
 from einops import rearrange
-from torch import Tensor
 from torch.nn.functional import avg_pool2d
+
+from .clips import Frames
 
 CELL = 16
 NEAR, FAR = 2, 6
@@ -16,7 +17,7 @@ BLOTCH_CELLS = 32
 RED, GREEN, BLUE = 0.299, 0.587, 0.114  # ITU-R BT.601
 
 
-def patchiness(frames: Tensor, cell: int = CELL) -> float:
+def patchiness(frames: Frames, cell: int = CELL) -> float:
     """How much more colours jump across the borders of a model's cells than in the cells' middles, in 255ths.
 
     A jump is the change over 4 pixels beyond that of the 4 pixels before and after. About 0 for a picture that knows no
@@ -37,7 +38,7 @@ def patchiness(frames: Tensor, cell: int = CELL) -> float:
     return float(torch.stack(found).mean())
 
 
-def blotchiness(frames: Tensor, cells: int = BLOTCH_CELLS) -> float:
+def blotchiness(frames: Frames, cells: int = BLOTCH_CELLS) -> float:
     """How much colour, brightness aside, changes from one small cell of a picture to the next, in 255ths.
 
     The median over all neighbours: most of a clean picture's neighbours lie in one area of one colour, so that edges do

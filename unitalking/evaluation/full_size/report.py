@@ -12,14 +12,15 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..clips import Frames
 from ..words import Errors
-from .speech_models import FILES, WAVLM, WHISPER, WavLMVoices, WhisperWords
-from .syncnet import WEIGHTS, SyncNet, SyncScore, at_25_fps, load_syncnet
+from .speech_models import FILES, SHORTEST_VOICE, WAVLM, WHISPER, WavLMVoices, WhisperWords
+from .syncnet import WEIGHTS, SyncNet, SyncScore, load_syncnet
 
 
 @dataclass(frozen=True)
 class FullSizeVerdict:
-    """What the paper's judges say of one clip; None where a judge or what it needs is missing.
+    """What the paper's judges say of one clip; None where a judge or what it needs is missing, or the clip too short.
 
     Attributes:
         sync: Sync-C, Sync-D and offset.
@@ -57,7 +58,7 @@ class FullSizeJudges:
         self,
         waveform: Tensor,
         speech: str = "",
-        frames: Tensor | None = None,
+        frames: Frames | None = None,
         fps: float = 0.0,
         reference: Tensor | None = None,
     ) -> FullSizeVerdict:
@@ -72,9 +73,9 @@ class FullSizeJudges:
         """
         sync = words = speaker = None
         if self.sync is not None and frames is not None:
-            sync = self.sync.score(at_25_fps(frames, fps), waveform)
+            sync = self.sync.score(frames, fps, waveform)
         if self.words is not None and speech:
             words = self.words.errors(waveform, speech)
-        if self.voices is not None and reference is not None:
+        if self.voices is not None and reference is not None and min(len(waveform), len(reference)) >= SHORTEST_VOICE:
             speaker = self.voices.similarity(waveform, reference)
         return FullSizeVerdict(sync, words, speaker)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..clips import Frames
 from .mfcc import mfcc
 
 WEIGHTS = "syncnet_v2.model"
@@ -87,30 +88,25 @@ class SyncNet(nn.Module):
         """(N, 3, 5, 224, 224), blue, green, red in 0 .. 255 -> (N, 1024)."""
         return self.netfclip(self.netcnnlip(faces).flatten(1))
 
-    def score(self, frames: Tensor, waveform: Tensor) -> SyncScore:
-        """The verdict on a clip.
+    def score(self, frames: Frames, fps: float, waveform: Tensor) -> SyncScore | None:
+        """The verdict on a clip; None where there are fewer than 6 frames of 1/25 s of picture and sound.
 
         Args:
-            frames: (T, H, W, 3) uint8 at 25 fps, red, green, blue: the face with a margin, of any size.
+            frames: (F, H, W, 3) uint8, red, green, blue: the face with a margin, of any size.
+            fps: of the frames.
             waveform: (S,) at 16 kHz, in [-1, 1].
-
-        Raises:
-            ValueError: fewer than 6 frames of picture and sound.
         """
-        windows = min(len(frames), len(waveform) // SAMPLES_PER_FRAME) - WINDOW_FRAMES
+        shown = at_25_fps(len(frames), fps)
+        windows = min(len(shown), len(waveform) // SAMPLES_PER_FRAME) - WINDOW_FRAMES
         if windows < 1:
-            raise ValueError(
-                f"SyncNet: got {len(frames)} frames and {len(waveform)} samples, expected at least "
-                f"{WINDOW_FRAMES + 1} frames at {FPS} fps and {(WINDOW_FRAMES + 1) * SAMPLES_PER_FRAME} samples."
-            )
-        faces = frames.flip(-1).permute(0, 3, 1, 2).float()  # OpenCV's order of colours
-        faces = functional.interpolate(faces, (SIZE, SIZE), mode="bilinear", antialias=True).transpose(0, 1)
+            return None
         cepstra = torch.from_numpy(mfcc(waveform.numpy())).float()
         seen, heard = [], []
         with torch.no_grad():
             for start in range(0, windows, BATCH):
                 part = range(start, min(windows, start + BATCH))
-                seen.append(self.see(torch.stack([faces[:, frame : frame + WINDOW_FRAMES] for frame in part])))
+                faces = _faces(frames[shown[start : part.stop + WINDOW_FRAMES - 1]])
+                seen.append(self.see(faces.unfold(1, WINDOW_FRAMES, 1).movedim(1, 0).movedim(-1, 2)))
                 heard.append(self.hear(torch.stack([_cepstra_of(cepstra, frame) for frame in part])[:, None]))
         return compare(torch.cat(seen), torch.cat(heard))
 
@@ -118,8 +114,8 @@ class SyncNet(nn.Module):
 def compare(seen: Tensor, heard: Tensor) -> SyncScore:
     """The verdict from the embeddings of all windows, each (N, D); beyond the clip's ends the sound's are zero."""
     padded = functional.pad(heard, (0, 0, LARGEST_OFFSET, LARGEST_OFFSET))
-    shifted = padded.unfold(0, 2 * LARGEST_OFFSET + 1, 1).transpose(1, 2)  # (N, offsets, D)
-    distances = (seen[:, None] - shifted + DISTANCE_EPS).norm(dim=2).mean(dim=0)
+    shifted = (padded[start : start + len(seen)] for start in range(2 * LARGEST_OFFSET + 1))
+    distances = torch.stack([(seen - each + DISTANCE_EPS).norm(dim=1).mean() for each in shifted])
     smallest, place = distances.min(dim=0)
     return SyncScore(float(distances.median() - smallest), float(smallest), LARGEST_OFFSET - int(place))
 
@@ -142,11 +138,16 @@ def load_syncnet(folder: Path) -> SyncNet:
     return network.eval()
 
 
-def at_25_fps(frames: Tensor, fps: float) -> Tensor:
-    """The frame shown at each 1/25 s; (F, H, W, 3) -> (round(F / fps * 25), H, W, 3)."""
-    count = max(1, round(len(frames) / fps * FPS))
-    shown = np.floor(np.arange(count) / FPS * fps + 0.5).astype(np.int64).clip(0, len(frames) - 1)
-    return frames[torch.from_numpy(shown)]
+def at_25_fps(frames: int, fps: float) -> Tensor:
+    """Which of so many frames is shown at each 1/25 s, (round(frames / fps * 25),)."""
+    count = max(1, round(frames / fps * FPS))
+    return torch.from_numpy(np.floor(np.arange(count) / FPS * fps + 0.5).astype(np.int64).clip(0, frames - 1))
+
+
+def _faces(frames: Tensor) -> Tensor:
+    """What SyncNet sees of (T, H, W, 3) uint8: (3, T, 224, 224), in OpenCV's order of colours."""
+    faces = frames.flip(-1).permute(0, 3, 1, 2).float()
+    return functional.interpolate(faces, (SIZE, SIZE), mode="bilinear", antialias=True).transpose(0, 1)
 
 
 def _cepstra_of(cepstra: Tensor, frame: int) -> Tensor:
