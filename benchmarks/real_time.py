@@ -25,6 +25,7 @@ from package import ROOT, import_package
 
 if TYPE_CHECKING:
     from comfyui import ComfyUI
+    from comfyui_events import Result
 
     from unitalking.evaluation.judges import Judges
     from unitalking.evaluation.table import ClipScores
@@ -105,15 +106,22 @@ def run(server: ComfyUI, prompt: Mapping[str, Any], judges: Judges) -> Talk:
             running.append((event.data["node"], time.monotonic() - started))
 
     result = server.queue(prompt, on_event=note)
-    samplers = {event.data["node"] for event in result.of_kind("progress") if event.data["node"].startswith(f"{talk}.")}
+    sampled = samplers(result, talk)
     # Long Talk builds the decoding of a part right behind its sampler, and numbers nodes in this order.
-    graph, number = min(samplers, key=lambda name: int(name.rpartition(".")[2])).rsplit(".", 1)
+    graph, number = sampled[0].rsplit(".", 1)
     decoding = [name for name, _ in running].index(f"{graph}.{int(number) + 1}")
     (saved,) = (server.output_path(item) for item in result.files() if item["type"] == "output")
     sound, frames, fps = read_media(saved)
     speech = prompt[talk]["inputs"]["speech"]
     scores = judge_clip(JudgedClip(saved.stem, sound, frames, fps, speech), judges)
-    return Talk(len(samplers), running[decoding + 1][1], result.duration_s, len(frames) / fps, len(frames), scores)
+    return Talk(len(sampled), running[decoding + 1][1], result.duration_s, len(frames) / fps, len(frames), scores)
+
+
+def samplers(result: Result, talk: str) -> list[str]:
+    """The samplers that Long Talk built, one for every part, in order: of its nodes they alone show previews."""
+    shown = {event.data["node_id"] for event in result.of_kind("preview")}
+    own = [name for name in shown if name.startswith(f"{talk}.")]
+    return sorted(own, key=lambda name: int(name.rpartition(".")[2]))
 
 
 def row(preset: str, longest_s: float, talks: list[Talk]) -> str:

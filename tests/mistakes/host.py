@@ -660,6 +660,14 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "decoding_counted_as_a_part_of_a_talk",
+        "file": "benchmarks/real_time.py",
+        "old": 'event.data["node_id"] for event in result.of_kind("preview")}',
+        "new": 'event.data["node"] for event in result.of_kind("progress")}',
+        "tests": ["tests/host/test_real_time.py::test_every_part_of_a_talk_is_counted_once"],
+        "host": True,
+    },
+    {
         "name": "picture_looked_at_by_the_sound_of_any_moment",
         "file": "unitalking/attention_view.py",
         "old": "self.to_picture[moments == frame, frame].sum(0)",
