@@ -67,7 +67,9 @@ def picture_given(prompt: Prompt, given: Given) -> None:
     """Gives the real clip's pictures, whose lips say when the words are spoken, generates their sound, saves both."""
     video = _add(prompt, "LoadVideo", file=given.upload(".mp4"))
     loader = _node(prompt, LOADER)
-    driving, latent = _add(prompt, "UniTalkingDrivingVideo", model=[loader, 0], vae=[loader, 2], video=video)
+    chosen = {"sample_clip": "none", "fps": 24.0, "start_s": 0.0, "width": 0, "height": 0, "fit": "crop"}
+    wires = {"model": [loader, 0], "vae": [loader, 2], "video": video}
+    driving, latent = _add(prompt, "UniTalkingDrivingVideo", **wires, **chosen)
     _inputs(prompt, TEXT).update(starts_at=[driving, 4], ends_at=[driving, 5])
     _inputs(prompt, SAMPLER)["latent"] = [driving, latent]
     _inputs(prompt, SAVE).update(images=[driving, 1], fps=[driving, 2])

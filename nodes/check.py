@@ -18,6 +18,7 @@ from ..unitalking.evaluation.full_size import syncnet
 from ..unitalking.evaluation.full_size.report import FullSizeJudges
 from ..unitalking.evaluation.judges import Judges, load_judges
 from ..unitalking.evaluation.measure import judge_clip, spoken_words
+from ..unitalking.evaluation.mouth import spoken_span
 from ..unitalking.evaluation.sound import SAMPLE_RATE
 from ..unitalking.evaluation.table import ClipScores
 from ..unitalking.evaluation.verdict import Limits, Verdict, best_of, verdict
@@ -194,6 +195,11 @@ class KeepBest(io.ComfyNode):
 def pack_judges() -> Judges:
     """The pack's own judges, on the CPU."""
     return load_judges(PACK_JUDGES)
+
+
+def lips_speak(images: Tensor, fps: float) -> tuple[float, float] | None:
+    """When drawn lips begin and end to speak in pictures (F, H, W, 3), in seconds; None where they hardly move."""
+    return spoken_span(pack_judges().mouth.track(Pictures(images)), fps)
 
 
 def public_folder() -> Path:

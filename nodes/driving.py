@@ -14,13 +14,12 @@ from torch.nn import functional
 from ..unitalking import timeline
 from ..unitalking.checkpoint.codec_id import understands
 from ..unitalking.config import UniTalkingConfig
-from ..unitalking.evaluation.mouth import spoken_span
 from ..unitalking.portrait import FIT_MODES, fit_pictures
 from ..unitalking.samples import NO_SAMPLE, clip_choices
 from ..unitalking.speech_timing import LEAD_S
 from ..unitalking.voice import resample
 from .assets import load_clip
-from .check import pack_judges
+from .check import lips_speak
 from .checks import check_finite
 from .constants import CATEGORY
 from .latents import empty_latent, foreign_picture, held, snap_size
@@ -367,8 +366,7 @@ def sample_used(socket: str, name: str) -> str:
 
 def _told_by_lips(pictures: Tensor, fps: float) -> tuple[float, float, str]:
     """For Text Prompt, when drawn lips begin and end to speak, 0 and 0 where they do not; and a note of it."""
-    frames = (pictures[..., :3] * 255).round().clamp(0, 255).byte().cpu()
-    span = spoken_span(pack_judges().mouth.track(frames), fps)
+    span = lips_speak(pictures, fps)
     if span is None:
         return 0.0, 0.0, "The lips hardly move: the speech is timed as planned."
     begins, ends = span
