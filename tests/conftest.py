@@ -127,3 +127,17 @@ def host(comfyui_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     add_tiny_model(base_directory)
     with ComfyUI(comfyui_path, base_directory) as server:
         yield server
+
+
+@pytest.fixture
+def upload(host: ComfyUI) -> Iterator[Callable[[Path], str]]:
+    """Puts a file into the input folder of the running ComfyUI, which is empty again afterwards."""
+    names: list[str] = []
+
+    def put(path: Path) -> str:
+        names.append(host.upload(path))
+        return names[-1]
+
+    yield put
+    for name in names:
+        (host.base_directory / "input" / name).unlink()

@@ -11,23 +11,45 @@ const PLAYED = new Audio()
 app.registerExtension({
     name: "unitalking.editor",
     nodeCreated(node) {
-        if (!node.comfyClass?.startsWith(PREFIX)) return
-        fold(node)
+        if (node.comfyClass?.startsWith(PREFIX)) fold(node)
         LIVE[node.comfyClass]?.(node)
     },
 })
 
 const LIVE = {
-    UniTalkingTextPrompt: (node) => onChange(node, "speech", () => showLength(node)),
+    UniTalkingTextPrompt: (node) => live(node, "speech", () => lengthText(node)),
     UniTalkingLoadVoice: (node) => voiceNode(node, "voice_file", () => ({ file: value(node, "voice_file") })),
     UniTalkingEncodeVoiceReference: (node) => voiceNode(node, "sample_voice", () => source(node)),
+    LoadAudio: (node) => onChange(node, "audio", () => targets(node).forEach((each) => SHOWN.get(each)?.())),
 }
+const SHOWN = new WeakMap() // node -> what brings its text up to date
 
-// A node whose widget names a voice: judged when another is chosen, and heard by a button.
+// A node whose widget names a voice: judged when another is chosen or wired, and heard by a button.
 function voiceNode(node, widget, asked) {
-    onChange(node, widget, () => showVoice(node, asked()))
+    live(node, widget, () => voiceText(asked()))
     const button = node.addWidget("button", "play", null, () => play(node, asked()), { serialize: false })
     button.serialize = false
+}
+
+// Says on the node what `text` gives: at first, and when the widget or a wire changes. A late answer to what was asked
+// before is not shown.
+function live(node, widget, text) {
+    let waiting
+    const show = () => {
+        clearTimeout(waiting)
+        const asked = (waiting = setTimeout(async () => {
+            const words = isShown(node) && (await text())
+            if (words && asked === waiting) say(node, words)
+        }, PAUSE_MS))
+    }
+    SHOWN.set(node, show)
+    onChange(node, widget, show)
+    const before = node.onConnectionsChange
+    node.onConnectionsChange = function (...given) {
+        show()
+        return before?.apply(this, given)
+    }
+    show() // of a graph that is opened, all is there by then
 }
 
 // Folded inputs come back by "Show Advanced" in the node's menu; Nodes 2.0 has a button of its own for them.
@@ -50,36 +72,38 @@ function value(node, name) {
     return widgetOf(node, name).value
 }
 
+// Inside of a subgraph a node's number is that of another node outside.
+function isShown(node) {
+    return node.graph != null && node.graph === node.graph.rootGraph
+}
+
 // A run says the same and more, on the same place of the node.
 function say(node, text) {
-    if (node.graph !== node.graph?.rootGraph) return // inside of a subgraph the number is that of another node
-    api.dispatchCustomEvent("progress_text", { nodeId: String(node.id), text })
+    if (isShown(node)) api.dispatchCustomEvent("progress_text", { nodeId: String(node.id), text })
 }
 
 function onChange(node, name, react) {
     const widget = widgetOf(node, name)
     const before = widget.callback
-    let waiting
     widget.callback = function (...given) {
-        clearTimeout(waiting)
-        waiting = setTimeout(react, PAUSE_MS)
+        react()
         return before?.apply(this, given)
     }
 }
 
-async function showLength(node) {
+async function lengthText(node) {
     const wired = node.inputs?.some((input) => input.widget?.name === "speech" && input.link != null)
-    if (wired) return
+    if (wired) return null
     const answer = await api.fetchApi("/unitalking/speech", { method: "POST", body: value(node, "speech") })
     const { seconds, error } = await answer.json()
-    say(node, error ?? (seconds ? `about ${seconds.toFixed(1)} s` : "nothing to say"))
+    return error ?? (seconds ? `about ${seconds.toFixed(1)} s` : "nothing to say")
 }
 
-async function showVoice(node, asked) {
-    if (!asked) return
+async function voiceText(asked) {
+    if (!asked) return "a report before a run needs a sample voice, or Load Audio wired to audio"
     const answer = await api.fetchApi(`/unitalking/voice?${new URLSearchParams(asked)}`)
     const { report, error } = await answer.json()
-    say(node, report ?? error)
+    return report ?? error
 }
 
 // Where the voice of Encode Voice Reference comes from, or null where only a run can tell.
@@ -93,9 +117,15 @@ function source(node) {
     return origin?.comfyClass === "LoadAudio" ? { recording: value(origin, "audio") } : null
 }
 
+// The nodes that an output of this one is wired into.
+function targets(node) {
+    const wires = node.outputs.flatMap((output) => output.links ?? [])
+    return wires.map((wire) => node.graph.getNodeById(node.graph.links.get(wire).target_id))
+}
+
 async function play(node, heard) {
     if (!heard) return say(node, "play works with a sample voice, or with Load Audio wired to audio")
-    showVoice(node, heard)
+    SHOWN.get(node)()
     const address = heard.recording
         ? api.apiURL(`/view?${new URLSearchParams({ filename: heard.recording, type: "input" })}`)
         : api.apiURL(`/unitalking/voice/sound?${new URLSearchParams(heard)}`)

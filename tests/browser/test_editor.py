@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+import wave
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +33,29 @@ SET = """([type, name, value]) => {
     widget.value = value
     widget.callback(value)
 }"""
+WATCH = """() => {
+    const play = HTMLMediaElement.prototype.play
+    HTMLMediaElement.prototype.play = function () {
+        window.player = this
+        return play.call(this)
+    }
+}"""
+BUTTON = """type => {
+    const node = app.graph.nodes.find(node => node.type === type)
+    const button = node.widgets.find(each => each.name === "play")
+    return app.canvasPosToClientPos([node.pos[0] + node.size[0] / 2, node.pos[1] + button.y + 8])
+}"""
+LOAD_AUDIO = """file => {
+    const node = LiteGraph.createNode("LoadAudio")
+    app.graph.add(node)
+    node.widgets.find(each => each.name === "audio").value = file
+    const voice = app.graph.nodes.find(each => each.type === "UniTalkingEncodeVoiceReference")
+    node.connect(0, voice, "audio")
+}"""
+UNPLUG = """() => {
+    const voice = app.graph.nodes.find(each => each.type === "UniTalkingEncodeVoiceReference")
+    voice.disconnectInput("audio")
+}"""
 DROP = """async ([url, name]) => {
     const bytes = await (await fetch(url)).blob()
     const data = new DataTransfer()
@@ -47,6 +73,21 @@ def wait_for_text(editor: Editor, node_type: str, pattern: str) -> str:
             return shown
         editor.page.wait_for_timeout(250)
     raise AssertionError(f"{node_type} shows {shown!r}, expected {pattern!r}")
+
+
+def played(editor: Editor, node_type: str) -> str:
+    """Clicks a node's play button twice: what is heard after the first time, and no more after the second."""
+    editor.page.evaluate(WATCH)
+    editor.select(node_type)
+    editor.page.wait_for_timeout(700)  # the canvas glides
+    place = editor.page.evaluate(BUTTON, node_type)
+    editor.page.mouse.click(*place)
+    editor.page.wait_for_function("() => window.player?.currentTime > 0.2", timeout=10_000)
+    assert editor.page.evaluate("() => [player.paused, player.error]") == [False, None]
+    editor.page.mouse.click(*place)
+    editor.page.wait_for_function("() => player.paused", timeout=2_000)
+    assert not editor.page.evaluate("() => player.ended")
+    return editor.page.evaluate("() => player.src")
 
 
 def test_advanced_inputs_are_folded_and_come_back(editor: Editor) -> None:
@@ -83,15 +124,45 @@ def test_a_voice_is_judged_when_it_is_chosen_and_can_be_heard(editor: Editor, ho
     editor.page.evaluate(SET, [node, "sample_voice", "martin_deep"])
     report = wait_for_text(editor, node, "Verdict: good")
     assert report == host.get("/unitalking/voice?sample=martin_deep")["report"]
-    with editor.page.expect_response(lambda answer: "/unitalking/voice/sound" in answer.url) as heard:
-        editor.page.evaluate(SET, [node, "play", None])
-    assert heard.value.ok
-    assert heard.value.url.endswith("sample=martin_deep")
+    assert played(editor, node).endswith("/unitalking/voice/sound?sample=martin_deep")
     # The button is no input of the node.
     after = editor.prompt()
     assert {**before["3"]["inputs"], "sample_voice": "martin_deep"} == after["3"]["inputs"]
     (kept,) = (each["widgets_values"] for each in editor.workflow()["nodes"] if each["type"] == node)
     assert kept == ["martin_deep", True]
+    assert editor.errors == []
+
+
+def test_length_and_voice_of_a_graph_are_said_when_it_is_opened(editor: Editor, host: ComfyUI) -> None:
+    editor.open_template(WORKFLOW)
+    wait_for_text(editor, "UniTalkingTextPrompt", r"^about \d\.\d s$")
+    sample = editor.prompt()["3"]["inputs"]["sample_voice"]
+    report = wait_for_text(editor, "UniTalkingEncodeVoiceReference", "Verdict")
+    assert report == host.get(f"/unitalking/voice?sample={sample}")["report"]
+
+
+def test_a_wired_recording_is_judged_at_once_and_so_is_the_next_one(
+    editor: Editor, host: ComfyUI, upload: Callable[[Path], str], tmp_path: Path
+) -> None:
+    node, hiss = "UniTalkingEncodeVoiceReference", tmp_path / "hiss.wav"
+    with wave.open(str(hiss), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", "not compressed"))
+        file.writeframes(random.Random(0).randbytes(2 * 16000))
+    first, second = upload(ROOT / "assets" / "voices" / "martin_deep.flac"), upload(hiss)
+    editor.open()  # which knows the files now
+    editor.open_template(WORKFLOW)
+    of_the_sample = wait_for_text(editor, node, "Verdict: good")
+    editor.page.evaluate(LOAD_AUDIO, first)
+    report = host.get(f"/unitalking/voice?recording={first}")["report"]
+    assert wait_for_text(editor, node, f"^{re.escape(report)}$") != of_the_sample
+    editor.page.evaluate(SET, ["LoadAudio", "audio", second])
+    wait_for_text(editor, node, "Verdict: too short")
+    editor.shoot("recording_judged")
+    assert f"filename={second}" in played(editor, node)
+    editor.page.evaluate(UNPLUG)
+    wait_for_text(editor, node, f"^{re.escape(of_the_sample)}$")
+    editor.page.evaluate(SET, [node, "sample_voice", "none"])
+    wait_for_text(editor, node, "needs a sample voice, or Load Audio")
     assert editor.errors == []
 
 
@@ -105,10 +176,7 @@ def test_a_kept_voice_can_be_heard(editor: Editor) -> None:
     open_load_voice(editor)
     editor.page.evaluate(SET, ["UniTalkingLoadVoice", "voice_file", "martin_deep.safetensors"])
     wait_for_text(editor, "UniTalkingLoadVoice", "Verdict: good")
-    with editor.page.expect_response(lambda answer: "/unitalking/voice/sound" in answer.url) as heard:
-        editor.page.evaluate(SET, ["UniTalkingLoadVoice", "play", None])
-    assert heard.value.ok
-    assert heard.value.headers["content-type"] == "audio/wav"
+    assert played(editor, "UniTalkingLoadVoice").endswith("/unitalking/voice/sound?file=martin_deep.safetensors")
     editor.shoot("kept_voice")
     assert editor.errors == []
 

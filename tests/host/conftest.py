@@ -7,14 +7,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from tiny_model import TINY_MODEL
-
-if TYPE_CHECKING:
-    from comfyui import ComfyUI
 
 FOLDER = str(Path(__file__).parent)
 if FOLDER not in sys.path:
@@ -64,17 +60,3 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     """What nodes have said."""
     caplog.set_level(logging.INFO)
     return lambda: "\n".join(record.getMessage() for record in caplog.records if "UniTalking" in record.getMessage())
-
-
-@pytest.fixture
-def upload(host: ComfyUI) -> Iterator[Callable[[Path], str]]:
-    """Puts a file into the input folder of the running ComfyUI, which is empty again afterwards."""
-    names: list[str] = []
-
-    def put(path: Path) -> str:
-        names.append(host.upload(path))
-        return names[-1]
-
-    yield put
-    for name in names:
-        (host.base_directory / "input" / name).unlink()
