@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +15,19 @@ LANGUAGES = languages()
 NODE_TEXTS = read(ENGLISH, NODES)
 TEXTS = english_texts(NODE_TEXTS)
 FEW_WORDS = 3
+FROM_THE_HOST = "out of memory"
 # What the editor's message syntax reserves: in a text it would be taken for a variable or a plural.
 SYNTAX = re.compile(r"[@{}|]")
 CODE = re.compile(r"`([^`]+)`")
 MESSAGE = re.compile(r'\*"([^"]+)"\*')
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 # Paths, names of inputs and values, tags, and names such as LoRA, MP4 and UniTalking.
+WRONG = {
+    "en": "**What goes wrong.**",
+    "es": "**Qué puede fallar.**",
+    "ja": "**うまくいかないとき。**",
+    "zh": "**常见问题。**",
+}
 NAME = re.compile(
     r"[A-Za-z0-9.]*[A-Za-z0-9](?:[_/][A-Za-z0-9.]*[A-Za-z0-9])+|<\w+>|\b(?=\w*[a-z0-9])(?:[a-z0-9]*[A-Z]){2}\w*?(?=s?(?!\w))",
     re.ASCII,
@@ -130,3 +140,35 @@ def test_a_help_page_calls_things_as_the_editor_does(language: str, node: str) -
     named, page = labels({node: texts}), " ".join(page.split())
     unnamed = {name for name in CODE.findall(page) if not any(each in page for each in named.get(name, {""}))}
     assert unnamed == set()
+
+
+@pytest.mark.parametrize("language", [ENGLISH, *LANGUAGES])
+def test_every_help_page_says_what_goes_wrong(language: str) -> None:
+    heading = WRONG[language]
+    pages = [PAGES / (f"{node}.md" if language == ENGLISH else f"{node}/{language}.md") for node in NODE_TEXTS]
+    assert [page.name for page in pages if written(page).count(f"\n{heading}") != 1] == []
+
+
+def strings(source: Path) -> Iterator[str]:
+    """Texts of a Python file, "..." for what is filled in."""
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "..." for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_messages_are_quoted_as_the_code_has_them() -> None:
+    root = PAGES.parents[1]
+    sources = [path for folder in ("nodes", "unitalking") for path in sorted((root / folder).rglob("*.py"))]
+    said = "\n".join(text for source in sources for text in strings(source))
+    rows = (root / "docs" / "troubleshooting.md").read_text(encoding="utf-8").splitlines()
+    quoted = {place: set(MESSAGE.findall(" ".join(page.split()))) for place, page in TEXTS.items()}
+    messages = " ".join(row.split("|")[1] for row in rows if row.startswith("| *"))
+    quoted["troubleshooting"] = set(re.findall(r"\*([^*]+)\*", messages)) - {FROM_THE_HOST}
+    assert len(quoted["troubleshooting"]) > 20
+    unknown = {
+        place: {text for text in texts if not all(part.strip() in said for part in text.split("..."))}
+        for place, texts in quoted.items()
+    }
+    assert {place: texts for place, texts in unknown.items() if texts} == {}
