@@ -22,6 +22,7 @@ from unitalking.client.workflow import input_specs
 
 PICTURES = PAGES / "pictures"
 SCALE, QUALITY = 1.5, 85
+EXAMPLE_LORA = "my_style.safetensors"
 # Heading, and the columns: input, what it is, value at first.
 WORDS = {
     "en": ("Inputs", "input", "what it is", "default"),
@@ -33,10 +34,18 @@ SHOW = """type => {
     for (const old of [...app.graph.nodes]) app.graph.remove(old)  // a number that is used again brings values with it
     const node = LiteGraph.createNode(type)
     app.graph.add(node)
-    node.setSize([Math.max(node.size[0], 340), node.size[1]])
     app.canvas.ds.scale = 1
     app.canvas.ds.offset = [120 - node.pos[0], 160 - node.pos[1]]
+}"""
+FIT = """() => {
+    const [node] = app.graph.nodes
+    const text = node.widgets?.find(each => each.type === "progressText")?.value
+    const [width, height] = node.computeSize()
+    node.setSize([Math.max(width, 340), height + (text ? 12 * text.split("\\n").length : 0)])  // or a report is cut
     app.canvas.setDirty(true, true)
+}"""
+BOX = """() => {
+    const [node] = app.graph.nodes
     const box = app.canvas.canvas.getBoundingClientRect()
     return { x: box.x + 105, y: box.y + 115, width: node.size[0] + 30, height: node.size[1] + 60 }
 }"""
@@ -90,12 +99,16 @@ def pages(object_info: Mapping[str, Any]) -> dict[Path, str]:
 def photograph(server: ComfyUI, nodes: list[str]) -> None:
     """A picture of every node as the editor draws it."""
     PICTURES.mkdir(exist_ok=True)
+    (server.base_directory / "models" / "loras" / EXAMPLE_LORA).touch()  # or the list has nothing to show
     with editor_page(server, 1300, 1400, SCALE) as page:
+        page.wait_for_timeout(3000)  # the editor opens a graph of its own
         for node in nodes:
             page.evaluate(SHOW, node)
-            page.wait_for_timeout(400)
+            page.wait_for_timeout(2000)  # the node says a length, or judges its voice
+            page.evaluate(FIT)
+            page.wait_for_timeout(500)
             shot = PICTURES / f"{node}.png"
-            page.screenshot(path=shot, clip=page.evaluate(SHOW, node))
+            page.screenshot(path=shot, clip=page.evaluate(BOX))
             with Image.open(shot) as image:
                 image.convert("RGB").save(shot.with_suffix(".jpg"), quality=QUALITY)
             shot.unlink()

@@ -6,6 +6,7 @@ import { api } from "../../scripts/api.js"
 
 const PREFIX = "UniTalking"
 const PAUSE_MS = 400 // after the last key
+const ROW_GAP = 4 // what the canvas adds to every row
 const PLAYED = new Audio()
 
 app.registerExtension({
@@ -52,14 +53,15 @@ function live(node, widget, text) {
     show() // of a graph that is opened, all is there by then
 }
 
-// Folded inputs come back by "Show Advanced" in the node's menu; Nodes 2.0 has a button of its own for them.
+// Folded inputs leave their room to the others, and come back by "Show Advanced" in the node's menu; Nodes 2.0 has a button of its own for them.
 function fold(node) {
     for (const widget of node.widgets?.filter((each) => each.options?.advanced) ?? []) {
         widget.advanced = true
-        const room = widget.computeLayoutSize // of a text field: a folded one leaves its room to the others
-        if (!room) continue
-        widget.computeLayoutSize = (...given) =>
-            node.showAdvanced ? room.apply(widget, given) : { minHeight: 0, maxHeight: 0, minWidth: 0 }
+        const room = widget.computeLayoutSize // of a text field; other widgets have one row
+        if (room)
+            widget.computeLayoutSize = (...given) =>
+                node.showAdvanced ? room.apply(widget, given) : { minHeight: 0, maxHeight: 0, minWidth: 0 }
+        else widget.computeSize = () => [0, node.showAdvanced ? LiteGraph.NODE_WIDGET_HEIGHT : -ROW_GAP]
     }
     node.setSize(node.computeSize())
 }

@@ -8,6 +8,7 @@ import re
 import wave
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ SHOWN = """type => app.graph.nodes.find(node => node.type === type)
 VISIBLE = """type => {
     const node = app.graph.nodes.find(node => node.type === type)
     return node.widgets.filter(widget => node.isWidgetVisible(widget)).map(widget => widget.name)
+}"""
+ROWS = """async type => {
+    await new Promise(done => setTimeout(done, 500))  // drawn
+    const node = app.graph.nodes.find(node => node.type === type)
+    return node.widgets.filter(widget => node.isWidgetVisible(widget)).map(widget => [widget.name, widget.y])
 }"""
 SET = """([type, name, value]) => {
     const widget = app.graph.nodes.find(node => node.type === type).widgets.find(each => each.name === name)
@@ -102,6 +108,20 @@ def test_advanced_inputs_are_folded_and_come_back(editor: Editor) -> None:
     assert {"negative_picture", "prompt_style"} <= set(editor.page.evaluate(VISIBLE, "UniTalkingTextPrompt"))
     editor.shoot("advanced_shown")
     assert editor.page.get_by_test_id("dom-widget-textarea").first.bounding_box()["height"] < 0.8 * room
+
+
+def test_folded_inputs_leave_no_gap_between_the_others(editor: Editor) -> None:
+    editor.open_template("dub_a_silent_video")
+    rows = editor.page.evaluate(ROWS, "UniTalkingDrivingVideo")
+    assert [name for name, _ in rows] == ["sample_clip", "fps", "start_s", "fit"]
+    editor.page.evaluate(
+        "type => app.graph.nodes.find(node => node.type === type).toggleAdvanced()", "UniTalkingDrivingVideo"
+    )
+    all_rows = editor.page.evaluate(ROWS, "UniTalkingDrivingVideo")
+    assert [name for name, _ in all_rows] == ["sample_clip", "fps", "start_s", "width", "height", "fit"]
+    for shown in (rows, all_rows):
+        (distance,) = {lower - upper for (_, upper), (_, lower) in pairwise(shown)}
+        assert 20 < distance < 30
 
 
 def test_the_length_of_a_speech_is_said_while_it_is_typed(editor: Editor) -> None:
