@@ -23,7 +23,8 @@ WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 AUTOGROW = "COMFY_AUTOGROW_V3"
 # What the Manager looks a missing node up by: the pack's name in the registry.
 OURS, PACK, HOST = "UniTalking", {"cnr_id": "unitalking"}, {"cnr_id": "comfy-core"}
-COLOURS = ("#3f789e", "#8A8", "#b58b2a", "#a1309b", "#444", "#3f789e")
+# Of groups; their titles have the same, on a dark ground.
+COLOURS = ("#74b3ec", "#8fbf8f", "#d0a63c", "#e08fdf", "#a9a9a9", "#5fb8b2")
 
 
 @dataclass
@@ -43,7 +44,26 @@ class Step:
 SPEECH = "Hello, I am a portrait, and I can talk."
 CHOSEN_VOICE = "clara_calm"
 SCENE = "A young woman with long wavy red hair and round glasses, wearing a green hoodie in front of a light blue wall."
-COLUMN_TITLES = ("1  Model", "2  Words and voice", "3  Face and length", "4  Generate", "5  Result", "6  Afterwards")
+# What a group is called, by the nodes in it.
+HOLDS = {
+    "UniTalkingModelLoader": "model",
+    "UniTalkingEncodeVoiceReference": "voice",
+    "UniTalkingTextPrompt": "words",
+    "UniTalkingStyleReference": "reference",
+    "UniTalkingEmptyLatent": "length",
+    "UniTalkingPortrait": "face",
+    "UniTalkingDrivingVideo": "your video",
+    "UniTalkingDrivingAudio": "your recording",
+    "UniTalkingJointSampler": "generate",
+    "UniTalkingLongTalk": "long talk",
+    "UniTalkingDecode": "result",
+    "UniTalkingCheckClip": "check",
+    "UniTalkingKeepBest": "best",
+    "UniTalkingSaveMP4": "file",
+    "SaveAudio": "file",
+    "ImageUpscaleWithModel": "enlarge",
+    "FrameInterpolate": "pictures between",
+}
 
 
 # Public files: (folder of ComfyUI's models, where it is published). The last part of the address is the file's name.
@@ -103,12 +123,12 @@ def talking_portrait(title: str, note: str, *, portrait: str, voice: bool) -> li
     words = {"speech": SPEECH, "scene": "" if portrait else SCENE, "sound": sound}
     steps = [
         Step("note", "MarkdownNote", 0, 320, {"": f"# {title}\n\n{note}"}),
-        Step("model", "UniTalkingModelLoader", 0, 220),
+        Step("model", "UniTalkingModelLoader", 0, 240),
         Step("prompt", "UniTalkingTextPrompt", 1, 500, words),
         Step("latent", "UniTalkingEmptyLatent", 2, 180),
-        Step("sampler", "UniTalkingJointSampler", 3, 700, {"seed": 7}),
+        Step("sampler", "UniTalkingJointSampler", 3, 800, {"seed": 7}),
         Step("decode", "UniTalkingDecode", 4, 170),
-        Step("save", "UniTalkingSaveMP4", 4, 600),
+        Step("save", "UniTalkingSaveMP4", 4, 660),
     ]
     if voice:
         steps.insert(2, Step("voice", "UniTalkingEncodeVoiceReference", 1, 260, {}, {"audio_vae": ("model", 3)}))
@@ -133,9 +153,10 @@ def talking_portrait(title: str, note: str, *, portrait: str, voice: bool) -> li
 def dubbing(title: str, note: str, speech: str) -> list[Step]:
     """Pictures are given, their sound is generated; the file keeps the pictures."""
     wires = {"model": ("model", 0), "vae": ("model", 2)}
-    driven = Step("driving", "UniTalkingDrivingVideo", 2, 420, {}, wires)
+    driven = Step("driving", "UniTalkingDrivingVideo", 1, 420, {}, wires)
     steps = _driven(title, note, speech, driven)
     by_name = {step.name: step for step in steps}
+    by_name["prompt"].column = 2  # told when the lips in the video speak
     by_name["sampler"].wires["latent"] = ("driving", 0)
     by_name["prompt"].wires |= {"starts_at": ("driving", 4), "ends_at": ("driving", 5)}
     by_name["save"].wires |= {"images": ("driving", 1), "fps": ("driving", 2)}
@@ -257,10 +278,10 @@ def long_talk(title: str, note: str, speech: str) -> list[Step]:
     result = {"images": ("talk", 0), "audio": ("talk", 1), "fps": ("talk", 2)}
     return [
         Step("note", "MarkdownNote", 0, 320, {"": f"# {title}\n\n{note}"}),
-        Step("model", "UniTalkingModelLoader", 0, 220),
+        Step("model", "UniTalkingModelLoader", 0, 240),
         Step("voice", "UniTalkingEncodeVoiceReference", 1, 260, {}, {"audio_vae": ("model", 3)}),
-        Step("talk", "UniTalkingLongTalk", 3, 600, words, {**parts, "voice": ("voice", 0)}),
-        Step("save", "UniTalkingSaveMP4", 4, 600, {}, result),
+        Step("talk", "UniTalkingLongTalk", 2, 760, words, {**parts, "voice": ("voice", 0)}),
+        Step("save", "UniTalkingSaveMP4", 3, 660, {}, result),
     ]
 
 
@@ -488,22 +509,30 @@ def _input(node: dict[str, Any], name: str, kind: str) -> int:
 
 def _lay_out(steps: list[Step], nodes: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Columns from left to right, a titled group around each."""
-    tops = [0] * len(COLUMN_TITLES)
-    for step in steps:
-        nodes[step.name]["pos"] = [step.column * COLUMN, tops[step.column]]
-        tops[step.column] += step.height + TITLE + GAP
-    return [
-        {
-            "id": index + 1,
-            "title": title,
-            "bounding": [index * COLUMN - GAP / 4, -2 * TITLE, COLUMN - GAP / 2, tops[index] + TITLE + GAP / 2],
-            "color": COLOURS[index],
-            "font_size": 24,
-            "flags": {},
-        }
-        for index, title in enumerate(COLUMN_TITLES)
-        if tops[index]
-    ]
+    groups = []
+    for number, column in enumerate(sorted({step.column for step in steps})):
+        top, holds = 0, []
+        for step in steps:
+            if step.column == column:
+                nodes[step.name]["pos"] = [column * COLUMN, top]
+                top += step.height + TITLE + GAP
+                holds += [HOLDS[step.type]] if step.type in HOLDS else []
+        groups.append(
+            {
+                "id": number + 1,
+                "title": f"{number + 1}  {_listed(holds).capitalize()}",
+                "bounding": [column * COLUMN - GAP / 4, -2 * TITLE, COLUMN - GAP / 2, top + TITLE + GAP / 2],
+                "color": COLOURS[number],
+                "font_size": 24,
+                "flags": {},
+            }
+        )
+    return groups
+
+
+def _listed(words: list[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def main() -> int:

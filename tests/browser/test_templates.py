@@ -28,6 +28,12 @@ PUBLIC = {
 }
 # Those of full size are never run; small files stand in for the others.
 RUN = [name for name in NAMES if name not in PUBLIC or name in LOADERS]
+# Nodes grow by what a run shows on them.
+HANGING = """() => app.graph.nodes
+    .filter(({ pos, size }) => !app.graph.groups.some(group =>
+        pos[0] >= group.pos[0] && pos[0] + size[0] <= group.pos[0] + group.size[0] &&
+        pos[1] >= group.pos[1] && pos[1] + size[1] <= group.pos[1] + group.size[1]))
+    .map(node => node.type)"""
 PLAYER = """() => [...document.querySelectorAll("video, audio")]
     .map(each => [each.tagName, each.duration, each.videoWidth || 0, each.error && each.error.message])"""
 PLAYS = """() => {
@@ -95,5 +101,6 @@ def test_an_example_opens_runs_by_its_button_and_plays_in_its_node(editor: Edito
         assert width > 0 or kind == "AUDIO"
     assert editor.page.evaluate(PLAYED) > 0.2
     editor.shoot(f"run_{name}", whole_graph=True)
+    assert editor.page.evaluate(HANGING) == []
     assert editor.wrong_nodes == []
     assert editor.errors == []

@@ -52,6 +52,16 @@ FILES = (
     | dict.fromkeys(("ovi_talking_video", "wan_video_only"), OWN_MODEL["talking_portrait_text"])
 )
 TITLE_HEIGHT = 30  # the editor draws a node's title above its position
+# How dark the editor's canvas is, and how much of it a group's colour covers behind its title: a quarter, twice.
+CANVAS, TITLE_COVER = 0.08, 1 - 0.75**2
+NAMED = {
+    "voice": "UniTalkingEncodeVoiceReference",
+    "words": "UniTalkingTextPrompt",
+    "face": "UniTalkingPortrait",
+    "length": "UniTalkingEmptyLatent",
+    "generate": "UniTalkingJointSampler",
+    "result": "UniTalkingDecode",
+}
 TEMPLATES = "/api/workflow_templates"
 
 
@@ -199,6 +209,31 @@ def test_every_node_lies_in_one_group_and_on_no_other(name: str) -> None:
         assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
     for one, other in combinations(groups, 2):
         assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_groups_are_numbered_and_called_by_what_they_hold(name: str) -> None:
+    workflow = load(name)
+    titles = [group["title"] for group in workflow["groups"]]
+    assert [title.split("  ")[0] for title in titles] == [str(number + 1) for number in range(len(titles))]
+    for group in workflow["groups"]:
+        left, _, width, _ = group["bounding"]
+        types = {node["type"] for node in workflow["nodes"] if left <= node["pos"][0] < left + width}
+        named = {word for word in NAMED if word in group["title"].lower()}
+        assert named == {word for word, node_type in NAMED.items() if node_type in types}, group["title"]
+
+
+def luminance(colour: list[float]) -> float:
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_titles_of_groups_stand_out_from_their_ground(name: str) -> None:
+    for group in load(name)["groups"]:
+        text = [int(group["color"][place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        ground = [TITLE_COVER * part + (1 - TITLE_COVER) * CANVAS for part in text]
+        assert (luminance(text) + 0.05) / (luminance(ground) + 0.05) >= 3, group["title"]
 
 
 @pytest.mark.parametrize("name", FILES)
