@@ -55,9 +55,9 @@ MISTAKES = [
     },
     {
         "name": "message_that_is_quoted_in_other_words",
-        "file": "nodes/loading.py",
-        "old": "is damaged or its download was cut off: fetch",
-        "new": "is damaged: fetch",
+        "file": "nodes/conditioning.py",
+        "old": "no speech: nothing will be said",
+        "new": "no speech: nobody speaks",
         "tests": ["tests/test_locales.py::test_messages_are_quoted_as_the_code_has_them"],
     },
 ]
