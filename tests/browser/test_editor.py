@@ -142,8 +142,8 @@ def test_a_voice_is_judged_when_it_is_chosen_and_can_be_heard(editor: Editor, ho
     editor.open_template(WORKFLOW)
     before = editor.prompt()
     editor.page.evaluate(SET, [node, "sample_voice", "martin_deep"])
-    report = wait_for_text(editor, node, "Verdict: good")
-    assert report == host.get("/unitalking/voice?sample=martin_deep")["report"]
+    report = host.get("/unitalking/voice?sample=martin_deep")["report"]
+    wait_for_text(editor, node, f"^{re.escape(report)}$")
     assert played(editor, node).endswith("/unitalking/voice/sound?sample=martin_deep")
     # The button is no input of the node.
     after = editor.prompt()
@@ -184,6 +184,22 @@ def test_a_wired_recording_is_judged_at_once_and_so_is_the_next_one(
     editor.page.evaluate(SET, [node, "sample_voice", "none"])
     wait_for_text(editor, node, "needs a sample voice, or Load Audio")
     assert editor.errors == []
+
+
+def test_a_late_answer_about_an_earlier_voice_is_not_shown(editor: Editor, host: ComfyUI) -> None:
+    node, held = "UniTalkingEncodeVoiceReference", []
+    editor.open_template(WORKFLOW)
+    editor.page.route("**/unitalking/voice?sample=martin_deep", lambda route: held.append(route))
+    with editor.page.expect_request("**/unitalking/voice?sample=martin_deep") as asked:
+        editor.page.evaluate(SET, [node, "sample_voice", "martin_deep"])
+    editor.page.evaluate(SET, [node, "sample_voice", "clara_calm"])
+    report = host.get("/unitalking/voice?sample=clara_calm")["report"]
+    wait_for_text(editor, node, f"^{re.escape(report)}$")
+    (route,) = held
+    route.continue_()
+    assert asked.value.response().json()["report"] != report
+    editor.page.wait_for_timeout(500)
+    assert editor.page.evaluate(SHOWN, node) == report
 
 
 def open_load_voice(editor: Editor) -> None:
