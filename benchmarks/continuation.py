@@ -33,7 +33,7 @@ from embedded_making import MODEL_SUBFOLDER, open_server  # noqa: E402 (needs th
 
 from unitalking.client.workflow import input_specs  # noqa: E402
 from unitalking.evaluation.clips import JudgedClip, read_media  # noqa: E402
-from unitalking.evaluation.identity import nearest  # noqa: E402
+from unitalking.evaluation.identity import face_distance, nearest  # noqa: E402
 from unitalking.evaluation.judges import Judges, load_judges  # noqa: E402
 from unitalking.evaluation.measure import judge_clip  # noqa: E402
 from unitalking.evaluation.sound import NOISE_BAND, SAMPLE_RATE, mel_features  # noqa: E402
@@ -72,6 +72,7 @@ class Found:
     within: float
     across: float
     same_face: bool
+    faces: Sequence[float]
     colour: float
     level: Sequence[tuple[float, float]]
     spectrum: Sequence[tuple[float, float]]
@@ -166,6 +167,8 @@ def found(talk: Talk, judges: Judges) -> Found:
     scores = judge_clip(JudgedClip(talk.stages[-1].stem, sound, frames, fps, talk.speech), judges)
     within, across = voice_cosines(sound, lengths, fps, judges)
     joins = [length / fps - FADES_BEFORE_S for length in lengths[:-1]]
+    shown = portraits()
+    own = shown[portrait_choices().index(talk.portrait)]
     colours = frames.float().mean(dim=(1, 2))
     first = colours[: lengths[0]].mean(0)
     drifted = [float((part.mean(0) - first).abs().max()) for part in colours[lengths[0] :].tensor_split(PARTS - 1)]
@@ -176,7 +179,8 @@ def found(talk: Talk, judges: Judges) -> Found:
         scores.lag,
         within,
         across,
-        nearest(frames[lengths[-2] :], portraits()) == portrait_choices().index(talk.portrait),
+        nearest(frames[lengths[-2] :], shown) == portrait_choices().index(talk.portrait),
+        [face_distance(part, own) for part in frames.tensor_split(lengths[:-1])],
         max(drifted),
         at_joins(level_jumps(sound), joins),
         at_joins(spectral_jumps(sound), joins),
@@ -184,15 +188,13 @@ def found(talk: Talk, judges: Judges) -> Found:
 
 
 def voice_cosines(sound: Tensor, lengths: Sequence[int], fps: float, judges: Judges) -> tuple[float, float]:
-    """Speaker cosine of the halves of a part, mean over parts, and of halves of the first with those of the last."""
-    edges = [0, *lengths]
+    """Speaker cosine of the two halves of the first and of the last part, and of halves of the one with the other's."""
     halves = []
-    for begin, end in itertools.pairwise(edges):
-        middle = (begin + end) // 2
-        cut = [round(edge / fps * SAMPLE_RATE) for edge in (begin, middle, end)]
+    for begin, end in ((0, lengths[0]), (lengths[-2], lengths[-1])):
+        cut = [round(edge / fps * SAMPLE_RATE) for edge in (begin, (begin + end) // 2, end)]
         halves.append([judges.speaker.embed(sound[a:b]) for a, b in itertools.pairwise(cut)])
-    within = [float(first @ second) for first, second in halves]
-    return mean(within), mean(float(one @ other) for one in halves[0] for other in halves[-1])
+    within = [float(one @ other) for one, other in halves]
+    return mean(within), mean(float(one @ other) for one, other in itertools.product(*halves))
 
 
 def level_jumps(sound: Tensor) -> np.ndarray:
@@ -246,6 +248,8 @@ def main() -> int:
     within, across = mean(each.within for each in results), mean(each.across for each in results)
     print(f"speaker cosine within a part {within:.3f}, first with last {across:.3f}: {across / within:.2f}")
     print(f"face of the last part nearest to its portrait {sum(each.same_face for each in results)}")
+    faces = [mean(each.faces[part] for each in results) for part in range(PARTS)]
+    print("difference to the portrait, part by part: " + ", ".join(f"{face:.1f}" for face in faces) + " of 255")
     print(f"mean colour, largest change {max(each.colour for each in results):.2f}/255")
     for name in ("level", "spectrum"):
         joins = [join for each in results for join in getattr(each, name)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 from torch.nn import functional
@@ -51,6 +52,14 @@ class Continue(io.ComfyNode):
                     tooltip="Pictures of the next speech: wire planned_frames of Text Prompt. The overlap is added.",
                 ),
                 _overlap_input(),
+                io.Boolean.Input(
+                    "one_face",
+                    default=True,
+                    tooltip="The first of the given pictures is the clip's very first one, so that a chain of clips "
+                    "keeps the face that it began with. Off where the camera or the face has moved far since.",
+                    optional=True,  # graphs saved before it was there have no value
+                    advanced=True,
+                ),
             ],
             outputs=[io.Latent.Output(display_name="latent"), io.Float.Output(display_name="held_s")],
             hidden=[io.Hidden.unique_id],
@@ -66,6 +75,7 @@ class Continue(io.ComfyNode):
         audio: dict[str, Any] | None,
         frames: int,
         overlap: int,
+        one_face: bool = True,
     ) -> io.NodeOutput:
         """Takes the end, encodes it anew and holds it."""
         config = speaking_config_of(model, "Continue AV")
@@ -85,7 +95,11 @@ class Continue(io.ComfyNode):
             )
         tail = tail_of(audio, len(images), overlap, config.fps)
         sound = encode_beginning(audio_vae, tail, audio["sample_rate"], overlap, config)
-        pictures, _ = fit_pictures(images[-overlap:], *size[:2], "crop")  # grey or see-through ones become RGB
+        given = images[-overlap:]
+        if one_face and overlap > 1:
+            # Every clip loses some detail of those that it starts from, the first picture none.
+            given = torch.cat([images[:1], given[1:]])
+        pictures, _ = fit_pictures(given, *size[:2], "crop")  # grey or see-through ones become RGB
         encoded = encode_pictures(vae, pictures, "Continue AV")
         latent = hold_beginning(empty_latent(config, *size), encoded, sound, config, "Continue AV")
         seconds = float(timeline.duration_s(overlap, config.fps))

@@ -38,11 +38,21 @@ def clip_of(frames: int, rate: int = 16000) -> tuple[Tensor, dict[str, Any]]:
     }
 
 
-def continued(pack: Pack, parts: Parts, frames: int = 33, overlap: int = 9, rate: int = 16000) -> Any:
+def continued(
+    pack: Pack, parts: Parts, frames: int = 33, overlap: int = 9, rate: int = 16000, one_face: bool = False
+) -> Any:
     pictures, sound = clip_of(41, rate)
     node = pack("nodes.continuation").Continue
     model, _, *codecs = parts
-    return node.execute(model, *codecs, pictures, sound, frames, overlap).args, pictures, sound
+    return node.execute(model, *codecs, pictures, sound, frames, overlap, one_face).args, pictures, sound
+
+
+def test_a_chain_keeps_the_face_that_it_began_with(pack: Pack, parts: Parts) -> None:
+    for overlap, latents in ((9, 3), (1, 1)):
+        (latent, _), pictures, _ = continued(pack, parts, overlap=overlap, one_face=True)
+        first = [pictures[:1]] if overlap > 1 else []  # one picture alone is where the next clip starts
+        given = torch.cat([*first, pictures[-8:] if overlap > 1 else pictures[-1:]])
+        assert torch.equal(latent["samples"].unbind()[0][:, :, :latents], parts.vae.encode(given))
 
 
 @pytest.mark.parametrize(("overlap", "latents", "sound_latents"), [(1, 1, 1), (9, 3, 11), (17, 5, 22)])

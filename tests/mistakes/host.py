@@ -482,6 +482,14 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "chain_forgets_the_face_that_it_began_with",
+        "file": "nodes/continuation.py",
+        "old": "torch.cat([images[:1], given[1:]])",
+        "new": "given",
+        "tests": ["tests/host/test_continuation.py::test_a_chain_keeps_the_face_that_it_began_with"],
+        "host": True,
+    },
+    {
         "name": "given_recording_is_not_held",
         "file": "nodes/latents.py",
         "old": "TASKS[task].audio_mask(audio.shape[2], config, spans).to(audio),",
