@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from unitalking.evaluation.mouth import CLOSES_LATE_S, OPENS_LATE_S, spoken_span
+from unitalking.evaluation.mouth import OPEN_SHARE, spoken_span
 
 FPS = 24.0
 
@@ -19,8 +19,9 @@ def track(before: int, speaking: int, after: int, floor: float = 0.05) -> np.nda
 @pytest.mark.parametrize(("before", "speaking", "after"), [(6, 31, 12), (1, 7, 40), (30, 19, 3)])
 def test_lips_speak_from_the_first_to_the_last_opening(before: int, speaking: int, after: int) -> None:
     begins, ends = spoken_span(track(before, speaking, after), FPS)
-    assert begins == pytest.approx(before / FPS - OPENS_LATE_S)
-    assert ends == pytest.approx((before + speaking) / FPS - CLOSES_LATE_S)
+    # Between the last picture with the lips closed and the first one with them open, and the other way round.
+    assert begins == pytest.approx((before - 1 + OPEN_SHARE) / FPS)
+    assert ends == pytest.approx((before + speaking - OPEN_SHARE) / FPS)
 
 
 def test_lips_that_are_open_at_once_begin_with_the_clip() -> None:

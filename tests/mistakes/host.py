@@ -522,7 +522,7 @@ MISTAKES = [
     {
         "name": "lips_end_with_the_clip",
         "file": "unitalking/evaluation/mouth.py",
-        "old": "float(opened[-1] + 1) / fps",
+        "old": "_crossing(above, last, 1) / fps",
         "new": "len(openness) / fps",
         "tests": ["tests/evaluation/test_mouth.py::test_lips_speak_from_the_first_to_the_last_opening"],
     },

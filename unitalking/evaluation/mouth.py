@@ -21,10 +21,9 @@ HEIGHT, WIDTH = 36, 52
 # Pictures at once: 0.4 GB of numbers at 1920 x 1080.
 BATCH = 16
 
-# A mouth counts as open from this share of its way to the widest on. Against the times of the words in 44 held-out
-# clips of drawn faces it opens so much later, and closes so much later, at the median.
-OPEN_SHARE = 0.25
-OPENS_LATE_S, CLOSES_LATE_S = 0.03, 0.01
+# A mouth counts as open from this share of its way to the widest on. Of those tried it tells best when speech begins and
+# ends: in 320 drawn clips neither early nor late by 0.005 s, and nine times in ten within 0.06 s.
+OPEN_SHARE = 0.15
 # A mouth that moves less than this, of the widest there is, does not speak.
 LEAST_MOVEMENT = 0.2
 
@@ -90,8 +89,17 @@ def pixels_of(box: tuple[float, float, float, float], height: int, width: int) -
 
 def spoken_span(openness: np.ndarray, fps: float) -> tuple[float, float] | None:
     """When lips speak, (begin, end) in seconds of the clip, from `MouthJudge.track`; None where they do not move."""
-    lowest, widest = float(openness.min()), float(np.quantile(openness, 0.95))
+    lowest, widest = np.quantile(openness, (0.05, 0.95))
     if widest - lowest < LEAST_MOVEMENT:
         return None
-    opened = np.flatnonzero(openness > lowest + OPEN_SHARE * (widest - lowest))
-    return max(float(opened[0]) / fps - OPENS_LATE_S, 0.0), float(opened[-1] + 1) / fps - CLOSES_LATE_S
+    above = openness - (lowest + OPEN_SHARE * (widest - lowest))
+    first, last = np.flatnonzero(above > 0)[[0, -1]]
+    return _crossing(above, first, -1) / fps, _crossing(above, last, 1) / fps
+
+
+def _crossing(above: np.ndarray, place: int, step: int) -> float:
+    """Where a track that is positive at `place` crosses 0 on the way to its neighbour, in pictures; at most an end."""
+    neighbour = place + step
+    if not 0 <= neighbour < len(above):
+        return float(place)
+    return place + step * above[place] / (above[place] - above[neighbour])
