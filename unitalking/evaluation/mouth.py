@@ -21,8 +21,8 @@ HEIGHT, WIDTH = 36, 52
 # Pictures at once: 0.4 GB of numbers at 1920 x 1080.
 BATCH = 16
 
-# A mouth counts as open from this share of its way to the widest on. Of those tried it tells best when speech begins and
-# ends: in 320 drawn clips neither early nor late by 0.005 s, and nine times in ten within 0.06 s.
+# A mouth counts as open from this share of its way to the widest on. Of those tried it tells best when speech begins
+# and ends: in 320 drawn clips neither early nor late by 0.005 s, and nine times in ten within 0.06 s.
 OPEN_SHARE = 0.15
 # A mouth that moves less than this, of the widest there is, does not speak.
 LEAST_MOVEMENT = 0.2
