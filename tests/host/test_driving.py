@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from clip_files import clip_file
+from given_files import clip_file
 from graphs import Clip, assert_refused, only_media
 from lab import Parts
 from torch import Tensor

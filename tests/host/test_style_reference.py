@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from clip_files import BLOCK, RATE, clip_file
+from given_files import BLOCK, RATE, clip_file
 from lab import Parts
 
 from unitalking import timeline
