@@ -197,6 +197,8 @@ class DrivingVideo(io.ComfyNode):
         if config.text_encoder is not None and not foreign:
             starts_at, ends_at, seen = _told_by_lips(pictures, config.fps)
             notes += (seen,)
+        if images.shape[1:3] != pictures.shape[1:3]:
+            notes += (f"{images.shape[2]}x{images.shape[1]} was scaled to {size[0]}x{size[1]} for the model.",)
         if rate != timeline.rational(config.fps):
             notes += (f"{float(rate):g} pictures per second were converted to {config.fps:g} for the model.",)
         latent = hold_stream(

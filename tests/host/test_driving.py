@@ -91,6 +91,15 @@ def test_other_lengths_and_rates_are_cut_and_converted_for_the_model_alone(
     assert ("converted to 24" in said()) == (fps != 24)
 
 
+def test_another_size_is_scaled_for_the_model_and_said(pack: Pack, parts: Parts, said: Callable[[], str]) -> None:
+    pictures = moving(9, 96, 96)
+    _, images, *_ = driving_video(pack, parts, images=pictures)
+    assert torch.equal(images, pictures)
+    assert "96x96 was scaled to 64x64 for the model" in said()
+    driving_video(pack, parts, images=moving(9))
+    assert said().count("was scaled to") == 1
+
+
 def test_it_starts_where_it_is_told(pack: Pack, parts: Parts) -> None:
     pictures = moving(40)
     _, images, _, frames, *_ = driving_video(pack, parts, images=pictures, start_s=0.5)
