@@ -63,10 +63,29 @@ class AttentionView(io.ComfyNode):
                 seed_input(),
             ],
             outputs=[
-                io.Image.Output(display_name="images", is_output_list=True),
-                io.Mask.Output(display_name="heat", is_output_list=True),
-                io.Image.Output(display_name="timing", is_output_list=True),
-                io.String.Output(display_name="report", is_output_list=True),
+                io.Image.Output(
+                    display_name="images",
+                    is_output_list=True,
+                    tooltip="The clip in grey under a heat map: the sound of each moment, in the picture of that "
+                    "moment; for Save MP4.",
+                ),
+                io.Mask.Output(
+                    display_name="heat",
+                    is_output_list=True,
+                    tooltip="The heat map as a mask, one per latent frame, those of a style reference too.",
+                ),
+                io.Image.Output(
+                    display_name="timing",
+                    is_output_list=True,
+                    tooltip="Latent frames from top to bottom, audio latents from left to right; the blue curve is "
+                    "what each frame listens to most, the white line its own moment: one over the other where both are "
+                    "in time.",
+                ),
+                io.String.Output(
+                    display_name="report",
+                    is_output_list=True,
+                    tooltip="How far from its own moment the picture listens, and where the sound looks most.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
             is_input_list=True,

@@ -92,14 +92,31 @@ class CheckClip(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Boolean.Output(display_name="passed"),
-                io.Float.Output(display_name="score"),
-                io.Float.Output(display_name="word_error"),
-                io.Float.Output(display_name="sync"),
-                io.Float.Output(display_name="lag_s"),
-                io.Float.Output(display_name="speaker"),
-                io.Float.Output(display_name="loudness"),
-                io.String.Output(display_name="report"),
+                io.Boolean.Output(
+                    display_name="passed",
+                    tooltip="Whether all that was asked for could be judged and reaches its limit.",
+                ),
+                io.Float.Output(
+                    display_name="score",
+                    tooltip="Mean of words right, sync and voice, as far as they are judged: higher is better. Wire it "
+                    "into Keep Best.",
+                ),
+                io.Float.Output(display_name="word_error", tooltip="Share of words that are wrong: 0 is best."),
+                io.Float.Output(
+                    display_name="sync",
+                    tooltip="Correlation of mouth and sound, or a tenth of Sync-C: higher is better.",
+                ),
+                io.Float.Output(
+                    display_name="lag_s",
+                    tooltip="Seconds by which the mouth moves after the sound; below 0 it moves before.",
+                ),
+                io.Float.Output(
+                    display_name="speaker", tooltip="Cosine with the voice that was asked for: 1 is the same."
+                ),
+                io.Float.Output(display_name="loudness", tooltip="Loudness of the clip's sound in LUFS."),
+                io.String.Output(
+                    display_name="report", tooltip="All of it in words and what does not pass, as the node shows it."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
             has_intermediate_output=True,
@@ -169,10 +186,12 @@ class KeepBest(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="images"),
-                io.Audio.Output(display_name="audio"),
-                io.Float.Output(display_name="score"),
-                io.Int.Output(display_name="number"),
+                io.Image.Output(
+                    display_name="images", tooltip="The pictures of the best clip; wire them into Save MP4."
+                ),
+                io.Audio.Output(display_name="audio", tooltip="The sound of the best clip; wire it into Save MP4."),
+                io.Float.Output(display_name="score", tooltip="The score of the best clip, as it came in."),
+                io.Int.Output(display_name="number", tooltip="Which clip it is; 1 is the first."),
             ],
             hidden=[io.Hidden.unique_id],
             is_input_list=True,

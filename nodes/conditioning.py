@@ -58,7 +58,15 @@ class EncodeVoiceReference(io.ComfyNode):
                     "its start.",
                 ),
             ],
-            outputs=[VoiceSocket.Output(display_name="voice"), io.String.Output(display_name="report")],
+            outputs=[
+                VoiceSocket.Output(
+                    display_name="voice", tooltip="The voice, for Text Prompt, Voice Turn or Save Voice."
+                ),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="What was used of the clip and whether it is good enough, as the node shows it.",
+                ),
+            ],
             hidden=[io.Hidden.unique_id],
             has_intermediate_output=True,  # what it shows comes back when the host takes it from its cache
         )
@@ -186,10 +194,22 @@ class TextPrompt(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Conditioning.Output(display_name="positive"),
-                io.Conditioning.Output(display_name="negative"),
-                io.String.Output(display_name="prompt"),
-                io.Int.Output(display_name="planned_frames"),
+                io.Conditioning.Output(
+                    display_name="positive",
+                    tooltip="What to make, with the voice; wire it into Joint Flow Sampler or Joint Guider.",
+                ),
+                io.Conditioning.Output(
+                    display_name="negative",
+                    tooltip="What to keep away from; wire it into Joint Flow Sampler or Joint Guider.",
+                ),
+                io.String.Output(
+                    display_name="prompt", tooltip="The whole text as the model reads it, to look at or to save."
+                ),
+                io.Int.Output(
+                    display_name="planned_frames",
+                    tooltip="Pictures that the speech needs, 4n+1; wire it into frames of Empty AV Latent or Continue "
+                    "AV.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
             has_intermediate_output=True,  # what it shows comes back when the host takes it from its cache

@@ -61,7 +61,16 @@ class Continue(io.ComfyNode):
                     advanced=True,
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent"), io.Float.Output(display_name="held_s")],
+            outputs=[
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="The next clip with its beginning given; wire it into Joint Flow Sampler.",
+                ),
+                io.Float.Output(
+                    display_name="held_s",
+                    tooltip="Seconds of its beginning that are given; wire it into starts_at of Text Prompt.",
+                ),
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -135,7 +144,16 @@ class Join(io.ComfyNode):
                     advanced=True,
                 ),
             ],
-            outputs=[io.Image.Output(display_name="images"), io.Audio.Output(display_name="audio")],
+            outputs=[
+                io.Image.Output(
+                    display_name="images",
+                    tooltip="The pictures of both clips as one; wire them into Save MP4, or into Continue AV for more.",
+                ),
+                io.Audio.Output(
+                    display_name="audio",
+                    tooltip="The sound of both clips as one, as long as the pictures; wire it where they go.",
+                ),
+            ],
         )
 
     @classmethod

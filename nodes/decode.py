@@ -53,10 +53,24 @@ class Decode(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="images", is_output_list=True),
-                io.Audio.Output(display_name="audio", is_output_list=True),
-                io.Video.Output(display_name="video", is_output_list=True),
-                io.Float.Output(display_name="fps"),
+                io.Image.Output(
+                    display_name="images",
+                    is_output_list=True,
+                    tooltip="The pictures, clip by clip; wire them into Save MP4 or an upscaler.",
+                ),
+                io.Audio.Output(
+                    display_name="audio",
+                    is_output_list=True,
+                    tooltip="The sound, clip by clip, exactly as long as the pictures; wire it into Save MP4.",
+                ),
+                io.Video.Output(
+                    display_name="video",
+                    is_output_list=True,
+                    tooltip="Picture and sound in one, clip by clip, for all that takes a VIDEO, such as Save MP4.",
+                ),
+                io.Float.Output(
+                    display_name="fps", tooltip="Pictures per second; wire it into Save MP4, Join AV or Check Clip."
+                ),
             ],
         )
 

@@ -141,12 +141,27 @@ class DrivingVideo(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent"),
-                io.Image.Output(display_name="images"),
-                io.Float.Output(display_name="fps"),
-                io.Int.Output(display_name="frames"),
-                io.Float.Output(display_name="starts_at"),
-                io.Float.Output(display_name="ends_at"),
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="The clip with its pictures given; wire it into Joint Flow Sampler, which makes the sound.",
+                ),
+                io.Image.Output(
+                    display_name="images", tooltip="The pictures that were used, unchanged; wire them into Save MP4."
+                ),
+                io.Float.Output(display_name="fps", tooltip="Pictures per second of images; wire it into Save MP4."),
+                io.Int.Output(
+                    display_name="frames", tooltip="How many pictures the clip has for the model, at its own rate."
+                ),
+                io.Float.Output(
+                    display_name="starts_at",
+                    tooltip="Lets the speech begin with the lips, in seconds; wire it into starts_at of Text Prompt. "
+                    "0: as planned.",
+                ),
+                io.Float.Output(
+                    display_name="ends_at",
+                    tooltip="When the lips stop speaking, in seconds of the clip; wire it into ends_at of Text Prompt. "
+                    "0: as planned.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -251,9 +266,19 @@ class DrivingAudio(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent"),
-                io.Audio.Output(display_name="audio"),
-                io.Int.Output(display_name="frames"),
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="The clip with its sound given; wire it into Portrait Image, or straight into Joint Flow "
+                    "Sampler.",
+                ),
+                io.Audio.Output(
+                    display_name="audio",
+                    tooltip="The part of the recording that was used, unchanged; wire it into Save MP4.",
+                ),
+                io.Int.Output(
+                    display_name="frames",
+                    tooltip="How many pictures the clip has: it lasts as long as that part of the recording.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )

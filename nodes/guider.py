@@ -245,7 +245,12 @@ class JointGuider(io.ComfyNode):
                 *interval_inputs(),
                 keep_picture_input(),
             ],
-            outputs=[io.Guider.Output(display_name="guider")],
+            outputs=[
+                io.Guider.Output(
+                    display_name="guider",
+                    tooltip="The model with prompt and guidance; wire it into SamplerCustomAdvanced.",
+                )
+            ],
         )
 
     @classmethod

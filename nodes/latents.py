@@ -55,7 +55,12 @@ class EmptyLatent(io.ComfyNode):
                     tooltip="both: a talking clip. sound: speech alone, fastest. picture: a silent clip.",
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent")],
+            outputs=[
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="The empty clip; wire it into Portrait Image, or straight into Joint Flow Sampler.",
+                )
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -182,7 +187,15 @@ class Portrait(io.ComfyNode):
                     "distorts.",
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent"), io.Image.Output(display_name="fitted")],
+            outputs=[
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="The clip with its first picture given; wire it into Joint Flow Sampler.",
+                ),
+                io.Image.Output(
+                    display_name="fitted", tooltip="The portrait in the clip's size, as the model sees it."
+                ),
+            ],
             hidden=[io.Hidden.unique_id],
             has_intermediate_output=True,  # the picture comes back when the host takes it from its cache
         )

@@ -95,10 +95,16 @@ class LoadModel(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Model.Output(display_name="model"),
-                io.Clip.Output(display_name="clip"),
-                io.Vae.Output(display_name="vae"),
-                io.Vae.Output(display_name="audio_vae"),
+                io.Model.Output(
+                    display_name="model", tooltip="The model, for Text Prompt, Empty AV Latent and Joint Flow Sampler."
+                ),
+                io.Clip.Output(display_name="clip", tooltip="The text encoder, for Text Prompt."),
+                io.Vae.Output(display_name="vae", tooltip="The picture codec, for Portrait Image and Decode AV."),
+                io.Vae.Output(
+                    display_name="audio_vae",
+                    tooltip="The sound codec, for Encode Voice Reference and Decode AV; empty where the model makes no "
+                    "sound.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -52,9 +52,17 @@ class SplitSpeech(io.ComfyNode):
                 _longest_input(),
             ],
             outputs=[
-                io.String.Output(display_name="parts", is_output_list=True),
-                io.Int.Output(display_name="frames", is_output_list=True),
-                io.Int.Output(display_name="count"),
+                io.String.Output(
+                    display_name="parts",
+                    is_output_list=True,
+                    tooltip="The texts of the parts, one after the other; wire it into speech of Text Prompt.",
+                ),
+                io.Int.Output(
+                    display_name="frames",
+                    is_output_list=True,
+                    tooltip="Pictures that each part needs, 4n+1; wire it into frames of Empty AV Latent.",
+                ),
+                io.Int.Output(display_name="count", tooltip="How many parts there are."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -111,10 +119,15 @@ class LongTalk(io.ComfyNode):
                 _longest_input(" Shorter parts need less memory and take longer in all.", optional=True, advanced=True),
             ],
             outputs=[
-                io.Image.Output(display_name="images"),
-                io.Audio.Output(display_name="audio"),
-                io.Float.Output(display_name="fps"),
-                io.Int.Output(display_name="parts"),
+                io.Image.Output(
+                    display_name="images", tooltip="The pictures of the whole talk; wire them into Save MP4."
+                ),
+                io.Audio.Output(
+                    display_name="audio",
+                    tooltip="The sound of the whole talk, as long as the pictures; wire it into Save MP4.",
+                ),
+                io.Float.Output(display_name="fps", tooltip="Pictures per second; wire it into Save MP4."),
+                io.Int.Output(display_name="parts", tooltip="How many clips the talk was made of."),
             ],
             hidden=[io.Hidden.unique_id],
             enable_expand=True,

@@ -62,7 +62,12 @@ class LoadLora(io.ComfyNode):
                     tooltip="How strongly it acts; 1 is as trained, 0 is off.",
                 ),
             ],
-            outputs=[io.Model.Output(display_name="model")],
+            outputs=[
+                io.Model.Output(
+                    display_name="model",
+                    tooltip="The model with the LoRA added; wire it wherever the model went before.",
+                )
+            ],
             hidden=[io.Hidden.unique_id],
         )
 

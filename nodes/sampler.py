@@ -109,7 +109,12 @@ class JointSampler(io.ComfyNode):
                 *interval_inputs(),
                 keep_picture_input(),
             ],
-            outputs=[io.Latent.Output(display_name="latent")],
+            outputs=[
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="The finished clip, picture and sound in one; wire it into Decode AV.",
+                )
+            ],
             hidden=[io.Hidden.unique_id],
         )
 

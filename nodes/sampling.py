@@ -112,7 +112,13 @@ class JointNoise(io.ComfyNode):
             description="Noise for SamplerCustomAdvanced whose sound does not change with the picture's size.",
             search_aliases=["noise", "seed"],
             inputs=[seed_input()],
-            outputs=[io.Noise.Output(display_name="noise")],
+            outputs=[
+                io.Noise.Output(
+                    display_name="noise",
+                    tooltip="The noise of this seed; wire it into SamplerCustomAdvanced, or into noise of Joint Flow "
+                    "Sampler.",
+                )
+            ],
         )
 
     @classmethod
@@ -146,7 +152,9 @@ class FlowUniPC(io.ComfyNode):
             description="The solver that Wan2.2 and Ovi were published with. The host's uni_pc is another one.",
             search_aliases=["unipc", "uni_pc", "sampler"],
             inputs=[],
-            outputs=[io.Sampler.Output(display_name="sampler")],
+            outputs=[
+                io.Sampler.Output(display_name="sampler", tooltip="The solver; wire it into SamplerCustomAdvanced.")
+            ],
         )
 
     @classmethod
@@ -186,7 +194,12 @@ class FlowSigmas(io.ComfyNode):
                     "model, or what ModelSamplingSD3 says).",
                 ),
             ],
-            outputs=[io.Sigmas.Output(display_name="sigmas")],
+            outputs=[
+                io.Sigmas.Output(
+                    display_name="sigmas",
+                    tooltip="The noise level before every step and after the last; wire it into SamplerCustomAdvanced.",
+                )
+            ],
         )
 
     @classmethod

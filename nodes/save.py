@@ -90,7 +90,9 @@ class SaveMP4(io.ComfyNode):
                     advanced=True,
                 ),
             ],
-            outputs=[io.Video.Output(display_name="video")],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="The file that was written, for all that takes a VIDEO.")
+            ],
             hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo, io.Hidden.unique_id],
             is_output_node=True,
         )

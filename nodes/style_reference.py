@@ -78,10 +78,23 @@ class StyleReference(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent"),
-                io.String.Output(display_name="speech"),
-                io.Float.Output(display_name="ends_at"),
-                io.Audio.Output(display_name="audio"),
+                io.Latent.Output(
+                    display_name="latent",
+                    tooltip="The clip with the reference at its beginning; wire it into Joint Flow Sampler.",
+                ),
+                io.String.Output(
+                    display_name="speech",
+                    tooltip="The words of reference and new clip; wire it into speech of Text Prompt.",
+                ),
+                io.Float.Output(
+                    display_name="ends_at",
+                    tooltip="When the last word ends at the pace of the reference, in seconds; wire it into ends_at of "
+                    "Text Prompt.",
+                ),
+                io.Audio.Output(
+                    display_name="audio",
+                    tooltip="The sound of the reference, as far as it was used; wire it into Encode Voice Reference.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -48,7 +48,9 @@ class SaveVoice(io.ComfyNode):
                 ),
                 io.Boolean.Input("overwrite", default=False, tooltip="Replace a file of that name."),
             ],
-            outputs=[VoiceSocket.Output(display_name="voice")],
+            outputs=[
+                VoiceSocket.Output(display_name="voice", tooltip="The same voice, for Text Prompt or Voice Turn.")
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -84,7 +86,15 @@ class LoadVoice(io.ComfyNode):
                     tooltip="File from models/voices. Voices fit all models with the same sound codec.",
                 )
             ],
-            outputs=[VoiceSocket.Output(display_name="voice"), io.String.Output(display_name="report")],
+            outputs=[
+                VoiceSocket.Output(
+                    display_name="voice", tooltip="The voice of the file, for Text Prompt or Voice Turn."
+                ),
+                io.String.Output(
+                    display_name="report",
+                    tooltip="Whose voice it is and what was used of its clip, as the node shows it.",
+                ),
+            ],
             hidden=[io.Hidden.unique_id],
             has_intermediate_output=True,
         )

@@ -40,7 +40,13 @@ class VoiceTurn(io.ComfyNode):
                     tooltip="When this turn begins, in seconds of the clip; only where words is empty.",
                 ),
             ],
-            outputs=[VoiceSocket.Output(display_name="voice")],
+            outputs=[
+                VoiceSocket.Output(
+                    display_name="voice",
+                    tooltip="All voices so far and when they speak; wire it into Text Prompt, or into before of the "
+                    "next Voice Turn.",
+                )
+            ],
         )
 
     @classmethod

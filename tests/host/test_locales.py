@@ -44,7 +44,8 @@ def test_the_texts_of_a_language_are_those_of_the_nodes(infos: dict[str, dict[st
     for node, info in infos.items():
         specs = dict(input_specs(info["input"]))
         expected |= {f"{node}.inputs.{name}.{key}" for name in specs for key in ("name", "tooltip")}
-        expected |= {f"{node}.outputs.{number}.name" for number in range(len(info["output"]))}
+        numbers = range(len(info["output"]))
+        expected |= {f"{node}.outputs.{number}.{key}" for number in numbers for key in ("name", "tooltip")}
     assert {"missing": expected - given, "superfluous": given - expected} == {"missing": set(), "superfluous": set()}
 
 

@@ -108,6 +108,16 @@ def test_every_input_says_what_it_does(infos: dict[str, dict[str, Any]]) -> None
     assert {place: text for place, text in tooltips.items() if not re.fullmatch(r"[A-Z0-9a-z].{15,}[.)]", text)} == {}
 
 
+def test_every_output_says_what_comes_out(infos: dict[str, dict[str, Any]]) -> None:
+    tooltips = {
+        (node, name): text
+        for node, info in infos.items()
+        for name, text in zip(info["output_name"], info["output_tooltips"], strict=True)
+    }
+    assert tooltips
+    assert {place: text for place, text in tooltips.items() if not re.fullmatch(r"[A-Z].{15,}[.]", text or "")} == {}
+
+
 def test_every_node_says_what_it_is_for(infos: dict[str, dict[str, Any]]) -> None:
     assert [name for name, info in infos.items() if len(info["description"]) < 20] == []
     assert [name for name, info in infos.items() if not info.get("search_aliases")] == []

@@ -60,4 +60,12 @@ MISTAKES = [
         "new": "no speech: nobody speaks",
         "tests": ["tests/test_locales.py::test_messages_are_quoted_as_the_code_has_them"],
     },
+    {
+        "name": "an_output_that_says_nothing",
+        "file": "nodes/sampling.py",
+        "old": ', tooltip="The solver; wire it into SamplerCustomAdvanced."',
+        "new": "",
+        "tests": ["tests/host/test_nodes.py::test_every_output_says_what_comes_out"],
+        "host": True,
+    },
 ]
