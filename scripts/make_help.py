@@ -1,4 +1,4 @@
-"""Completes the nodes' help pages in every language: a picture of the node, and a table of all of its inputs.
+"""Completes the nodes' help pages in every language: a picture of the node, tables of its inputs and outputs.
 
 Usage: python scripts/make_help.py [--pictures] (in the environment that scripts/environment.py builds). The pictures
 need a browser: see browser.py. People write the rest of a page, above MARKER; texts and defaults come from the nodes'
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ from unitalking.client.workflow import input_specs
 PICTURES = PAGES / "pictures"
 SCALE, QUALITY = 1.5, 85
 EXAMPLE_LORA = "my_style.safetensors"
-# Heading, and the columns: input, what it is, value at first.
+# Heading, and the columns: input, what it is, value at first; the same of the outputs, which have no value at first.
 WORDS = {
-    "en": ("Inputs", "input", "what it is", "default"),
-    "es": ("Entradas", "entrada", "qué es", "valor inicial"),
-    "ja": ("入力", "入力", "説明", "既定値"),
-    "zh": ("输入", "输入", "说明", "默认值"),
+    "en": (("Inputs", "input", "what it is", "default"), ("Outputs", "output", "what it is")),
+    "es": (("Entradas", "entrada", "qué es", "valor inicial"), ("Salidas", "salida", "qué es")),
+    "ja": (("入力", "入力", "説明", "既定値"), ("出力", "出力", "説明")),
+    "zh": (("输入", "输入", "说明", "默认值"), ("输出", "输出", "说明")),
 }
 SHOW = """type => {
     for (const old of [...app.graph.nodes]) app.graph.remove(old)  // a number that is used again brings values with it
@@ -59,26 +59,33 @@ def completed(page: Path, node: str, language: str, info: Mapping[str, Any], tex
         node: id of the node.
         language: of the page.
         info: of the node, from /object_info.
-        texts: names and tooltips of its inputs in the language.
+        texts: names and tooltips of its inputs and outputs in the language.
     """
     title, body = written(page).split("\n", 1)
-    return f"{title}\n\n{PICTURE}{node}.jpg)\n\n{body.strip()}\n\n{MARKER}\n\n{_table(language, info, texts)}\n"
+    inputs = [
+        (*_named(name, texts["inputs"][name]), _default(options)) for name, (_, options) in input_specs(info["input"])
+    ]
+    outputs = [_named(name, texts["outputs"][str(number)]) for number, name in enumerate(info["output_name"])]
+    tables = [_table(words, rows) for words, rows in zip(WORDS[language], (inputs, outputs), strict=True) if rows]
+    return "\n\n".join([title, f"{PICTURE}{node}.jpg)", body.strip(), MARKER, *tables]) + "\n"
 
 
-def _table(language: str, info: Mapping[str, Any], texts: Mapping[str, Any]) -> str:
-    heading, *columns = WORDS[language]
-    lines = [f"## {heading}", "", f"| {' | '.join(columns)} |", "|---|---|---|"]
-    for name, (_, options) in input_specs(info["input"]):
-        label = texts[name]["name"]
-        shown = f"`{name}`" if label == name else f"**{label}** (`{name}`)"
-        default = options.get("default", next(iter(options.get("options", ())), ""))
-        value = "" if default == "" else f"`{str(default).lower() if isinstance(default, bool) else default}`"
-        lines.append(f"| {shown} | {_cell(texts[name].get('tooltip', ''))} | {value} |")
-    return "\n".join(lines)
+def _named(name: str, texts: Mapping[str, str]) -> tuple[str, str]:
+    """Cells of an input or output: its names, and its tooltip."""
+    label = texts["name"]
+    tooltip = html.escape(texts.get("tooltip", ""), quote=False).replace("|", "\\|").replace("\n", " ")
+    return f"`{name}`" if label == name else f"**{label}** (`{name}`)", tooltip
 
 
-def _cell(text: str) -> str:
-    return html.escape(text, quote=False).replace("|", "\\|").replace("\n", " ")
+def _default(options: Mapping[str, Any]) -> str:
+    value = options.get("default", next(iter(options.get("options", ())), ""))
+    return "" if value == "" else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _table(words: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    heading, *columns = words
+    lines = [f"| {' | '.join(cells)} |" for cells in (columns, *rows)]
+    return "\n".join([f"## {heading}", "", lines[0], "|---" * len(columns) + "|", *lines[1:]])
 
 
 def pages(object_info: Mapping[str, Any]) -> dict[Path, str]:
@@ -92,7 +99,7 @@ def pages(object_info: Mapping[str, Any]) -> dict[Path, str]:
         nodes = english if language == ENGLISH else read(language, NODES)
         for node in english:
             path = PAGES / (f"{node}.md" if language == ENGLISH else f"{node}/{language}.md")
-            result[path] = completed(path, node, language, object_info[node], nodes[node]["inputs"])
+            result[path] = completed(path, node, language, object_info[node], nodes[node])
     return result
 
 

@@ -67,7 +67,7 @@ def flat(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def written(page: Path) -> str:
-    """What people wrote of a help page: without its picture and its table of inputs."""
+    """What people wrote of a help page: without its picture and its tables of inputs and outputs."""
     body = page.read_text(encoding="utf-8").split(MARKER)[0]
     return "\n".join(line for line in body.splitlines() if not line.startswith(PICTURE)).strip() + "\n"
 

@@ -68,7 +68,7 @@ def test_choices_keep_their_names(infos: dict[str, dict[str, Any]], language: st
     assert checked > 50
 
 
-def test_help_pages_show_the_node_and_all_of_its_inputs(host: ComfyUI) -> None:
+def test_help_pages_show_the_node_and_all_of_its_inputs_and_outputs(host: ComfyUI) -> None:
     stale = [
         str(path.relative_to(PAGES))
         for path, text in pages(host.object_info()).items()
@@ -78,15 +78,32 @@ def test_help_pages_show_the_node_and_all_of_its_inputs(host: ComfyUI) -> None:
     assert {path.stem for path in (PAGES / "pictures").iterdir()} == set(read(ENGLISH, NODES))
 
 
+def made_tables(node: str, language: str) -> list[list[str]]:
+    """Rows of the tables that make_help.py writes: of the inputs, and of the outputs."""
+    made = (PAGES / node / f"{language}.md").read_text(encoding="utf-8").split(MARKER)[1]
+    return [[line for line in part.splitlines() if line.startswith("| ")][1:] for part in made.split("## ")[1:]]
+
+
 def test_the_table_names_every_input_with_its_default(infos: dict[str, dict[str, Any]]) -> None:
-    page = (PAGES / "UniTalkingSaveMP4" / "es.md").read_text(encoding="utf-8").split(MARKER)[1]
-    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    rows, _ = made_tables("UniTalkingSaveMP4", "es")
     specs = list(input_specs(infos["UniTalkingSaveMP4"]["input"]))
     assert len(rows) == len(specs)
     for row, (name, (_, options)) in zip(rows, specs, strict=True):
         assert f"`{name}`" in row
         if isinstance(options.get("default"), float):
             assert f"`{options['default']}`" in row
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_table_says_what_every_output_is(infos: dict[str, dict[str, Any]], language: str) -> None:
+    translated = read(language, NODES)
+    for node, info in infos.items():
+        rows = made_tables(node, language)[-1]
+        assert len(rows) == len(info["output_name"]), node
+        for row, name, texts in zip(rows, info["output_name"], translated[node]["outputs"].values(), strict=True):
+            assert f"`{name}`" in row
+            assert texts["name"] in row
+            assert texts["tooltip"] in row
 
 
 def test_the_editor_gets_the_texts_of_every_language(host: ComfyUI) -> None:
