@@ -53,7 +53,8 @@ function live(node, widget, text) {
     show() // of a graph that is opened, all is there by then
 }
 
-// Folded inputs leave their room to the others, and come back by "Show Advanced" in the node's menu; Nodes 2.0 has a button of its own for them.
+// Folded inputs leave their room to the others, and come back by "Show Advanced" in the node's menu; Nodes 2.0 has a
+// button of its own for them.
 function fold(node) {
     for (const widget of node.widgets?.filter((each) => each.options?.advanced) ?? []) {
         widget.advanced = true
