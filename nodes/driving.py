@@ -216,9 +216,8 @@ class DrivingVideo(io.ComfyNode):
             notes += (f"{images.shape[2]}x{images.shape[1]} was scaled to {size[0]}x{size[1]} for the model.",)
         if rate != timeline.rational(config.fps):
             notes += (f"{float(rate):g} pictures per second were converted to {config.fps:g} for the model.",)
-        latent = hold_stream(
-            empty_latent(config, *size), "tv2a", encode_pictures(vae, pictures, "Driving Video"), config
-        )
+        encoded = encode_pictures(vae, pictures, "Driving Video")
+        latent = hold_stream(empty_latent(config, *size), "tv2a", encoded, config)
         summary = f"{part.frames} frames ({float(lasts):.2f} s) of {float(given_s):.2f} s"
         say(cls, "\n".join([summary, *notes]))
         return io.NodeOutput(latent, images, float(rate), part.frames, starts_at, ends_at)

@@ -138,9 +138,12 @@ def run(options: argparse.Namespace) -> Path:
 
 def _blamed(message: str, options: argparse.Namespace) -> str:
     """A message about the copy of a file that was given, with the file itself and what to do."""
+    message = message.replace("\\", "/")
+    if options.model and f"'{MODEL_SUBFOLDER}/{options.model.name}' not in" in message:
+        return f"--model {options.model} is not of a kind that ComfyUI lists as a model: give a .safetensors file."
     for option, kind in (("portrait", "picture"), ("voice", "sound")):
         path = getattr(options, option)
-        if path is not None and f"/{option}{path.suffix}" in message.replace("\\", "/"):
+        if path is not None and f"/{option}{path.suffix}" in message:
             return f"--{option} {path} cannot be read: give another {kind} file. {message}"
     return message
 

@@ -46,6 +46,13 @@ def test_a_file_that_is_none_is_named_as_it_was_given(
     assert f"--{option} {tmp_path / f'mine{suffix}'} cannot be read: give another {kind} file." in run.stderr
 
 
+def test_a_model_of_a_kind_that_comfyui_does_not_list_is_named(tmp_path: Path, comfyui_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no model")
+    run = demo(tmp_path, comfyui_path, "--model", "notes.txt")
+    assert run.returncode == 1
+    assert f"--model {tmp_path / 'notes.txt'} is not of a kind that ComfyUI lists as a model: give" in run.stderr
+
+
 def test_demo_ends_with_an_mp4_of_what_was_asked_for(tmp_path: Path, comfyui_path: Path) -> None:
     portrait, voice = make_inputs(tmp_path)
     asked = ("--speech", "Good morning.", "--portrait", portrait.name, "--voice", voice.name)
