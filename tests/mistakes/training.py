@@ -8,6 +8,8 @@ TB = "tests/training/test_flow_batches.py::test_"
 TR = "tests/training/test_flow_run.py::test_"
 TT = "tests/training/test_trainer.py::test_"
 TP = "tests/training/test_embedded_plan.py::test_"
+HEARING = "unitalking/training/hearing.py"
+TH = "tests/training/test_hearing.py::test_"
 TX = "tests/training/test_text_encoder.py::test_"
 
 
@@ -26,17 +28,17 @@ MISTAKES = [
     ),
     mistake(
         "held_tokens_in_the_loss",
-        OBJECTIVE,
-        "per_latent((stream.factor != 0).to(error), stream)",
-        "per_latent((stream.factor != 2).to(error), stream)",
+        BATCHES,
+        "return self.per_latent(self.factor != 0).flatten(1)",
+        "return self.per_latent(self.factor != 2).flatten(1)",
         f"{TO}held_tokens_are_clean_and_cost_nothing",
         f"{TO}an_audio_only_task_has_the_loss_of_the_sound_alone",
     ),
     mistake(
         "held_tokens_noised_in_training",
-        OBJECTIVE,
-        "level = stream.factor * stream.sigma[:, None]",
-        "level = stream.sigma[:, None].expand_as(stream.factor)",
+        BATCHES,
+        "return self.factor * self.sigma[:, None]",
+        "return self.sigma[:, None].expand_as(self.factor)",
         f"{TO}held_tokens_are_clean_and_cost_nothing",
         "tests/host/test_training_meets_host.py::test_training_computes_the_velocities_of_the_sampler",
         host=True,
@@ -366,5 +368,89 @@ MISTAKES = [
         "statistics=start.statistics,",
         "tests/training/test_bundle.py::"
         "test_a_picture_codec_that_was_ready_later_replaces_the_one_that_speech_was_trained_with",
+    ),
+    mistake(
+        "voice_of_the_clip_alone_asked_for",
+        HEARING,
+        "voice(clip, generated) + voice(reference)",
+        "voice(clip, generated)",
+        f"{TH}the_voice_is_asked_for_between_the_clips_and_the_references",
+    ),
+    mistake(
+        "held_sound_in_the_voice",
+        HEARING,
+        "scores = scores.masked_fill(~counted[:, None], -1e4)",
+        "pass",
+        f"{TH}held_sound_is_no_part_of_the_voice",
+    ),
+    mistake(
+        "held_sound_misheard",
+        HEARING,
+        "(said.exp() * (said - heard)).sum(dim=1) * generated",
+        "(said.exp() * (said - heard)).sum(dim=1)",
+        f"{TH}phonemes_are_compared_by_what_the_clip_is_taken_for[8]",
+    ),
+    mistake(
+        "divergence_the_wrong_way_round",
+        HEARING,
+        "(said.exp() * (said - heard))",
+        "(heard.exp() * (heard - said))",
+        f"{TH}phonemes_are_compared_by_what_the_clip_is_taken_for[0]",
+    ),
+    mistake(
+        "the_noisier_the_more_it_is_heard",
+        HEARING,
+        "share = (1 - stream.sigma)",
+        "share = stream.sigma",
+        f"{TH}the_noisier_the_less_it_counts_but_never_nothing",
+    ),
+    mistake(
+        "listener_learns_along",
+        HEARING,
+        "hearing.eval().requires_grad_(False)",
+        "hearing.eval().requires_grad_(True)",
+        f"{TH}the_losses_move_the_prediction_and_not_the_listener",
+    ),
+    mistake(
+        "voice_asked_for_without_a_reference",
+        HEARING,
+        "share * voice_present * self._unlike",
+        "share * self._unlike",
+        f"{TH}without_a_reference_any_voice_will_do",
+    ),
+    mistake(
+        "listener_of_another_codec",
+        HEARING,
+        "if own.shape != wanted.shape or not",
+        "if own.shape != wanted.shape and not",
+        f"{TH}one_for_another_codec_is_refused",
+    ),
+    mistake(
+        "same_voice_counted_as_another",
+        "unitalking/training/hearing_run.py",
+        "(batch.speakers[:, None] == batch.speakers) & ~itself | ",
+        "",
+        f"{TH}other_clips_of_the_same_voice_are_no_wrong_answers",
+    ),
+    mistake(
+        "phonemes_at_espeaks_times",
+        "unitalking/training/hearing_run.py",
+        "stretch = (end - begin) / phonemes[-1][2]",
+        "stretch = 1.0",
+        f"{TH}a_phoneme_is_where_it_is_said",
+    ),
+    mistake(
+        "nobody_listens",
+        OBJECTIVE,
+        "if self.hearing is not None and batch.audio is not None:",
+        "if False:",
+        f"{TH}it_learns_to_tell_phonemes_and_voices_and_a_network_learns_with_it",
+    ),
+    mistake(
+        "plan_without_its_listener",
+        "unitalking/training/embedded.py",
+        "trained(plan.joint, *shown(plan.pictures), *heard,",
+        "trained(plan.joint, *shown(plan.pictures),",
+        f"{TP}every_command_of_a_plan_is_valid",
     ),
 ]

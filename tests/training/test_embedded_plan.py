@@ -98,7 +98,8 @@ def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
             recipe, *own = command[command.index("unitalking.training") + 1 :]
             recipes[recipe] = load_recipe(recipe, own)[1]
     parts = ("embedded_audio_vae", "embedded_video_vae", "embedded_text_encoder")
-    assert set(recipes) == {*parts, *plan.vocoder, plan.speech, plan.pictures, plan.joint}
+    heard = {plan.hearing} - {""}
+    assert set(recipes) == {*parts, *plan.vocoder, *heard, plan.speech, plan.pictures, plan.joint}
     assert recipes[plan.joint].trainer.steps == 77
     assert recipes["embedded_video_vae"].data.clips == 3
     for change in plan.changes:
@@ -119,6 +120,10 @@ def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
     assert recipes[plan.joint].model.start == str(Path(recipes[plan.pictures].folder) / "model.safetensors")
     text_encoder = Path(recipes["embedded_text_encoder"].folder) / "text_encoder.safetensors"
     assert recipes[plan.speech].model.text_encoder == str(text_encoder)
+    assert recipes[plan.joint].hearing == (f"{recipes[plan.hearing].folder}/hearing.safetensors" if heard else "")
+    for name in heard:
+        assert (recipes[name].data, recipes[name].held_out) == (str(faces.out), str(spoken.out))
+        assert recipes[name].model == recipes[plan.pictures].model.start
     audio_vae = str(Path(recipes["embedded_audio_vae"].folder) / "audio_vae.safetensors")
     assert audio_vae in by_name[embedded.CODECS].command
     starts = ["", *(str(Path(recipes[name].folder) / "vocoder.safetensors") for name in plan.vocoder)]
@@ -131,7 +136,7 @@ def test_every_command_of_a_plan_is_valid(name: str, tmp_path: Path) -> None:
 def test_the_network_has_all_processors_once_nothing_else_is_left(name: str, tmp_path: Path) -> None:
     plan = embedded.PLANS[name]
     jobs = {each.name: each for each in embedded.jobs_of(plan, tmp_path, tmp_path, [], 2)}
-    stages = (plan.speech, plan.pictures, plan.joint)
+    stages = [stage for stage in (plan.speech, plan.hearing, plan.pictures, plan.joint) if stage]
     for stage in stages:
         command = jobs[stage].command
         assert command[command.index("--nproc_per_node") + 1] == "2"

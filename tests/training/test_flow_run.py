@@ -318,6 +318,8 @@ def test_every_flow_recipe_takes_two_steps_at_tiny_size(data: Path, tmp_path: Pa
     else:
         none = ["model.codecs=''", "model.text_encoder=''", "model.wan=[]"]
         small += [f"model.config={json.dumps(CONFIG)}", *none]
+    if given.get("hearing"):
+        small.append(f"hearing={tiny_data.write_hearing(tmp_path / 'hearing.safetensors')}")
     module, parsed = recipe.load_recipe(name, small)
     assert module.run(parsed).is_file()
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1

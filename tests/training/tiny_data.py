@@ -13,15 +13,22 @@ from unitalking import timeline
 from unitalking.checkpoint.random_model import TINY
 from unitalking.prompt import compose_prompt
 from unitalking.training.dataset import ChannelStatistics, DatasetInfo, write_description
+from unitalking.training.hearing import PART, Hearing, HearingConfig
+from unitalking.training.part_files import save_part
 from unitalking.training.shard_writer import ShardWriter
 from unitalking.training.shards import CachedClip
+from unitalking.training.start import read_tensors
 
 SENTENCES = ("Good morning.", "The train leaves at nine.", "How are you?", "Bring the red book.", "It rains.")
 
 
-def clip(number: int, frames: int, *, speakers: int = 2, context_dim: int = 0, side: int = 4) -> CachedClip:
-    """Clip `number`; without a picture where `frames` is 0."""
+def clip(
+    number: int, frames: int, *, speakers: int = 2, context_dim: int = 0, side: int = 4, timbre: float = 0.0
+) -> CachedClip:
+    """Clip `number`; without a picture where `frames` is 0; `timbre`: how far apart the speakers' sounds are."""
     generator = torch.Generator().manual_seed(number)
+    of_speaker = torch.Generator().manual_seed(1000 + number % max(speakers, 1))
+    voice = timbre * torch.randn(TINY.audio_channels, 1, generator=of_speaker)
     speech = SENTENCES[number % len(SENTENCES)]
     length = timeline.audio_latents(frames or 17, TINY.fps, TINY.sample_rate, TINY.samples_per_latent)
     grid = (TINY.in_dim, timeline.video_latents(frames), side, side)
@@ -29,7 +36,7 @@ def clip(number: int, frames: int, *, speakers: int = 2, context_dim: int = 0, s
     return CachedClip(
         key=f"clip-{number:03d}",
         video=torch.randn(grid, generator=generator).half() if frames else None,
-        audio=torch.randn(TINY.audio_channels, length, generator=generator).half(),
+        audio=(torch.randn(TINY.audio_channels, length, generator=generator) + voice).half(),
         context=context,
         prompt=compose_prompt(speech, "a face", ""),
         speech=speech,
@@ -70,6 +77,17 @@ def make_dataset(folder: Path, frames: tuple[int, ...] = (17,) * 6 + (25,) * 5, 
 
 
 SMALL = replace(TINY, dim=32, ffn_dim=64, num_heads=2, num_layers=2, freq_dim=16, text_len=64, reference_tokens=12)
+
+
+def write_hearing(path: Path) -> Path:
+    """What a run of kind `hearing` leaves for this model, untrained."""
+    torch.manual_seed(0)
+    hearing = Hearing(HearingConfig(TINY.audio_channels, 16, 12, 8))
+    statistics = read_tensors(MODEL)[0]
+    hearing.mean.copy_(statistics["latents.audio.mean"])
+    hearing.std.copy_(statistics["latents.audio.std"])
+    save_part(path, PART, hearing.config, hearing.state_dict(), 0)
+    return path
 
 
 def recipe(data: Path, folder: Path, **changes: Any) -> dict[str, Any]:

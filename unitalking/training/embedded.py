@@ -26,6 +26,7 @@ from ..codec.vocoder import VocoderConfig
 from ..mapping import from_mapping, to_mapping
 from ..samples import EMBEDDED_MODEL
 from .flow_run import MODEL_FILE
+from .hearing_run import PART_FILE as HEARING_FILE
 from .jobs import Job, run_jobs
 from .part_files import load_part
 from .recipe import load_recipe
@@ -49,6 +50,7 @@ class Plan:
         vocoder: recipes of the vocoder, one after the other.
         speech, pictures, joint: recipes of the stages; pictures are learnt alone before they speak.
         spoken, faces: synthetic data sets, without pictures for the first stage and with them for the others.
+        hearing: recipe of what listens to the last stage; "": nothing does.
         changes: `RECIPE:KEY=VALUE`, what this plan has different in the runs.
     """
 
@@ -58,6 +60,7 @@ class Plan:
     joint: str
     spoken: str
     faces: str
+    hearing: str = ""
     changes: tuple[str, ...] = ()
 
 
@@ -70,7 +73,7 @@ PLANS = {
         "clips=9000,longest_s=2.1,vocabulary=few,timbres=0.85",
         "clips=3000,seed=1,longest_s=2.1,vocabulary=few,timbres=0.85",
         # Two cores have 150 minutes for all of it.
-        (
+        changes=(
             "embedded_audio_vae:trainer.steps=4000",
             "embedded_video_vae:trainer.steps=1000",
             "embedded_text_encoder:trainer.steps=450",
@@ -87,6 +90,7 @@ PLANS = {
         "embedded_joint",
         "clips=60000,vocabulary=common+open+made_up,timbres=0.85",
         "clips=20000,seed=1,vocabulary=common+open+made_up,timbres=0.85",
+        hearing="embedded_hearing",
     ),
 }
 
@@ -140,13 +144,19 @@ def jobs_of(plan: Plan, runs: Path, data: Path, changes: list[str], cores: int) 
         return f"data={data / faces}", f"model.start={runs / before / MODEL_FILE}"
 
     before = (spoken, faces, TEXT_ENCODER, plan.vocoder[-1])
+    jobs += [
+        *(prepared(spoken, plan.spoken, "--audio-only"), prepared(faces, plan.faces)),
+        trained(plan.speech, *speech, needs=before, shared=True),
+    ]
+    last, heard = plan.speech, ()
+    if plan.hearing:
+        sources = (f"held_out={data / spoken}", f"model={runs / plan.speech / MODEL_FILE}")
+        jobs.append(trained(plan.hearing, f"data={data / faces}", *sources, needs=(plan.speech,), shared=True))
+        last, heard = plan.hearing, (f"hearing={runs / plan.hearing / HEARING_FILE}",)
     return [
         *jobs,
-        prepared(spoken, plan.spoken, "--audio-only"),
-        prepared(faces, plan.faces),
-        trained(plan.speech, *speech, needs=before, shared=True),
-        trained(plan.pictures, *shown(plan.speech), needs=(plan.speech,), shared=True),
-        trained(plan.joint, *shown(plan.pictures), needs=(plan.pictures,), shared=True),
+        trained(plan.pictures, *shown(plan.speech), needs=(last,), shared=True),
+        trained(plan.joint, *shown(plan.pictures), *heard, needs=(plan.pictures,), shared=True),
     ]
 
 

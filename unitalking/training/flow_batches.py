@@ -18,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..codec.text_encoder import PAD_ID, expected_times, tokenize
 from ..config import UniTalkingConfig
+from ..flow import interpolate
 from ..latents import LatentStatistics
 from ..prompt import silent_prompt
 from ..tasks import GIVEN, TASKS, Rows, Task, factor_runs, held_tokens
@@ -54,6 +55,27 @@ class StreamBatch(NamedTuple):
     sigma: Tensor
     factor: Tensor
     lengths: tuple[int, ...]
+
+    @property
+    def levels(self) -> Tensor:
+        """Noise level of each run, (B, R)."""
+        return self.factor * self.sigma[:, None]
+
+    @property
+    def noisy(self) -> Tensor:
+        """What the network is given, shape of `data`."""
+        return interpolate(self.data, self.noise, self.per_latent(self.levels))
+
+    @property
+    def generated(self) -> Tensor:
+        """Whether a latent is generated, (B, F or L)."""
+        return self.per_latent(self.factor != 0).flatten(1)
+
+    def per_latent(self, of_runs: Tensor) -> Tensor:
+        """A value of each run (B, R) for each latent, shaped to multiply `data`: (B, 1, F or L, ...)."""
+        parts = of_runs.split(1, dim=1)
+        entries = torch.cat([part.expand(-1, length) for part, length in zip(parts, self.lengths, strict=True)], dim=1)
+        return entries.reshape(entries.shape[0], 1, -1, *[1] * (self.data.ndim - 3))
 
 
 class TextBatch(NamedTuple):

@@ -19,14 +19,17 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..codec.text_encoder import ByteTextEncoder
-from ..flow import TIMESTEPS, interpolate, velocity
+from ..flow import TIMESTEPS, velocity
 from ..model.attention import AttentionFunction
 from ..model.transformer import Tokens, UniTalking
 from ..types import Conditions, NoiseLevels, StreamInput
 from .attention import ATTENTIONS
 from .flow_batches import FlowBatch, StreamBatch, TextBatch
+from .hearing import HearingLosses
 from .objective import Losses, Objective
 from .settings import require
+
+LOSSES = ("video", "audio", "voice", "phonemes")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class ObjectiveSettings:
 
     Attributes:
         video_weight, audio_weight: of the two streams' losses in the sum.
+        voice_weight, phonemes_weight: of what the recipe's `hearing` says of the generated sound.
         region: a part of the picture that counts more; None: all alike.
         text_encoder_rate: learning rate of a bundle's text encoder, as a share of the others'; 0: it stays as it is.
         checkpointing: compute every block again in the backward pass instead of keeping what it needs.
@@ -68,15 +72,27 @@ class ObjectiveSettings:
 
     video_weight: float = 1.0
     audio_weight: float = 1.0
+    voice_weight: float = 0.0
+    phonemes_weight: float = 0.0
     region: Region | None = None
     text_encoder_rate: float = 1.0
     checkpointing: bool = False
     attention: str = "torch"
 
     def __post_init__(self) -> None:
-        for name in ("video_weight", "audio_weight", "text_encoder_rate"):
+        for name in (*(f"{part}_weight" for part in LOSSES), "text_encoder_rate"):
             require(getattr(self, name) >= 0, f"objective.{name}", getattr(self, name), "at least 0")
         require(self.attention in ATTENTIONS, "objective.attention", self.attention, " or ".join(ATTENTIONS))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the losses, by their names."""
+        return {name: getattr(self, f"{name}_weight") for name in LOSSES}
+
+    @property
+    def listens(self) -> bool:
+        """Whether what the sound is heard as counts."""
+        return bool(self.voice_weight or self.phonemes_weight)
 
 
 class BlockPair(nn.Module):
@@ -97,6 +113,7 @@ class FlowObjective(Objective):
         network: the two streams.
         text_encoder: of a bundle; None where text embeddings are cached.
         settings: weights of the losses.
+        hearing: what the generated sound is heard as; None: nobody listens.
         pair_blocks: move the blocks of both streams into `pairs`, for FSDP; `model_state` undoes it in the result.
     """
 
@@ -106,6 +123,7 @@ class FlowObjective(Objective):
         text_encoder: ByteTextEncoder | None,
         settings: ObjectiveSettings,
         *,
+        hearing: HearingLosses | None = None,
         pair_blocks: bool = False,
     ) -> None:
         super().__init__()
@@ -116,6 +134,7 @@ class FlowObjective(Objective):
                 del stream.blocks
                 stream.blocks = blocks  # the forward finds them, FSDP does not
         self.network, self.text_encoder, self.settings = network, text_encoder, settings
+        self.hearing = hearing
         if text_encoder is not None and not settings.text_encoder_rate:
             text_encoder.requires_grad_(False)
 
@@ -124,13 +143,15 @@ class FlowObjective(Objective):
         return self.settings.text_encoder_rate if name.startswith("text_encoder.") else 1.0
 
     def forward(self, batch: FlowBatch, party: str = "model") -> Losses:
-        """Losses of a batch, (B,): `total`, and `video` and `audio` before they are weighed."""
+        """Losses of a batch, (B,): `total`, and its parts (`LOSSES`) before they are weighed."""
         predicted = self.predict(batch)
         parts = {}
         for name, stream, found in zip(("video", "audio"), (batch.video, batch.audio), predicted, strict=True):
             if stream is not None:
                 parts[name] = self._stream_loss(stream, found)
-        weights = {"video": self.settings.video_weight, "audio": self.settings.audio_weight}
+        if self.hearing is not None and batch.audio is not None:
+            parts |= self.hearing(batch.audio, predicted[1], batch.reference, batch.voice_present)
+        weights = self.settings.weights
         return Losses(sum(weights[name] * part for name, part in parts.items()), parts)
 
     def predict(self, batch: FlowBatch) -> tuple[Tensor | None, Tensor | None]:
@@ -158,11 +179,9 @@ class FlowObjective(Objective):
         if stream is None:
             return None
         rope, extra = layout(stream.data)
-        level = stream.factor * stream.sigma[:, None]
-        noisy = interpolate(stream.data, stream.noise, per_latent(level, stream))
         tokens_per_latent = rope.cos.shape[0] // stream.data.shape[2]
         lengths = tuple(length * tokens_per_latent for length in stream.lengths)
-        return StreamInput(noisy, NoiseLevels(TIMESTEPS * level, lengths), rope, conditions, extra)
+        return StreamInput(stream.noisy, NoiseLevels(TIMESTEPS * stream.levels, lengths), rope, conditions, extra)
 
     def _stream_loss(self, stream: StreamBatch, predicted: Tensor) -> Tensor:
         """Mean squared error over what is generated, (B,); 0 where all of it is held."""
@@ -170,7 +189,7 @@ class FlowObjective(Objective):
         if error.ndim == 5 and self.settings.region:
             error = error * self.settings.region.weights(*error.shape[3:]).to(error)
         of_latent = error.mean(dim=(1, *range(3, error.ndim)))  # (B, F) or (B, L)
-        generated = per_latent((stream.factor != 0).to(error), stream).flatten(1)
+        generated = stream.generated.to(error)
         return (of_latent * generated).sum(1) / generated.sum(1).clamp(min=1)
 
     @property
@@ -187,10 +206,3 @@ def model_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state of an objective under the names that it has without pairs."""
     pair = re.compile(r"^pairs\.(\d+)\.(video|audio)\.")
     return {pair.sub(r"network.\2.blocks.\1.", name): value for name, value in state.items()}
-
-
-def per_latent(of_runs: Tensor, stream: StreamBatch) -> Tensor:
-    """A value of each run (B, R) for each latent, shaped to multiply the stream's data: (B, 1, F or L, ...)."""
-    parts = of_runs.split(1, dim=1)
-    entries = torch.cat([part.expand(-1, length) for part, length in zip(parts, stream.lengths, strict=True)], dim=1)
-    return entries.reshape(entries.shape[0], 1, -1, *[1] * (stream.data.ndim - 3))

@@ -17,6 +17,7 @@ from .dataset import DataError, check_model, encoder_info
 from .draws import ClockSettings, DropSettings, ReferenceSettings, SigmaSettings, SpanSettings, TaskMix
 from .flow_batches import Draws, FlowBatches
 from .flow_objective import FlowObjective, ObjectiveSettings, model_state
+from .hearing import HearingLosses, load_hearing
 from .lora import LoraSettings, add_lora, write_lora
 from .preview import Previews, PreviewSettings
 from .processes import make_accelerator
@@ -44,6 +45,7 @@ class Recipe:
         model: what the run starts from.
         sigma, drop, spans, references, clock: what is drawn for a sample.
         objective: how losses are weighed and computed.
+        hearing: file of a run of kind `hearing`, which listens to the sound; "": nothing does.
         lora: low-rank changes instead of the weights themselves.
         previews: sample clips during the run.
         dtype: of the result, "bf16", "fp16" or "fp32".
@@ -60,12 +62,15 @@ class Recipe:
     references: ReferenceSettings = field(default_factory=ReferenceSettings)
     clock: ClockSettings = field(default_factory=ClockSettings)
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    hearing: str = ""
     lora: LoraSettings | None = None
     previews: PreviewSettings = field(default_factory=PreviewSettings)
     dtype: str = "bf16"
 
     def __post_init__(self) -> None:
         require(self.dtype in DTYPES, "dtype", self.dtype, ", ".join(DTYPES))
+        expected = "a file where objective.voice_weight or phonemes_weight is above 0, and nowhere else"
+        require(bool(self.hearing) == self.objective.listens, "hearing", repr(self.hearing), expected)
         stage1 = self.model.trained == "audio"
         with_picture = [name for name in self.tasks.active() if TASKS[name].layout[0]]
         require(not (stage1 and with_picture), "tasks", with_picture, "speech alone (tts) where model.trained is audio")
@@ -115,7 +120,8 @@ def build(recipe: Recipe) -> tuple[Trainer, Start]:
     if recipe.lora and encoder is not None:
         encoder.requires_grad_(False)
     is_sharded = accelerator.distributed_type.value == "FSDP"
-    objective = FlowObjective(start.network, encoder, recipe.objective, pair_blocks=is_sharded)
+    hearing = _hearing(recipe, start, accelerator.device)
+    objective = FlowObjective(start.network, encoder, recipe.objective, hearing=hearing, pair_blocks=is_sharded)
     previews = Previews(recipe.previews, Path(recipe.folder) / "samples", start, shards)
     set_seed(recipe.trainer.seed)
     about = {name: value for name, value in to_mapping(recipe).items() if name in DECISIVE} | {"clips": len(shards)}
@@ -129,6 +135,12 @@ def _handlers(recipe: Recipe) -> list:
     pictures = {TASKS[name].layout[:2] for name in recipe.tasks.active()}
     unused = recipe.model.trained == "all" and pictures != {(True, True)}
     return [DistributedDataParallelKwargs(find_unused_parameters=True)] if unused else []
+
+
+def _hearing(recipe: Recipe, start: Start, device: torch.device) -> HearingLosses | None:
+    if not recipe.hearing:
+        return None
+    return HearingLosses(load_hearing(Path(recipe.hearing), start.statistics[1]).to(device))
 
 
 def _check_data(recipe: Recipe, shards: Shards, start: Start) -> None:

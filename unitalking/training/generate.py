@@ -11,7 +11,7 @@ from torch import Tensor
 from ..flow import denoised_from_velocity, sample_unipc, wan_sigmas
 from ..guidance import Guidance, combine, needed_passes, pass_weights
 from .flow_batches import FlowBatch, StreamBatch, TextBatch
-from .flow_objective import FlowObjective, per_latent
+from .flow_objective import FlowObjective
 
 STREAMS = ("video", "audio")
 
@@ -32,7 +32,7 @@ def generate(
     streams = {name: stream for name, stream in zip(STREAMS, (batch.video, batch.audio), strict=True) if stream}
     has_voice = batch.reference is not None
     sigmas = wan_sigmas(steps, shift).to(next(iter(streams.values())).data.device)
-    generated = {name: per_latent((stream.factor != 0).float(), stream) for name, stream in streams.items()}
+    generated = {name: stream.per_latent((stream.factor != 0).float()) for name, stream in streams.items()}
 
     def denoise(packed: Tensor, step: int) -> Tensor:
         now = _unpack(packed, streams)

@@ -20,7 +20,7 @@ Config = TypeVar("Config")
 PART_KEY = "unitalking.part"
 CONFIG_KEY = "config"
 STEP_KEY = "step"
-# Where a model file has what a run calls a part: part of the file, field of its config, prefix.
+# Where a model file has what a run calls a part, if it does: part of the file, field of its config, prefix.
 CARRIERS = {
     "audio_vae": ("audio_vae", "audio_codec", "vae."),
     "vocoder": ("audio_vae", "audio_codec", "vocoder."),
@@ -34,7 +34,7 @@ def save_part(path: Path, part: str, config: Any, tensors: dict[str, Tensor], st
 
     Args:
         path: where to.
-        part: what it is, a key of `CARRIERS`.
+        part: what it is.
         config: its config dataclass.
         tensors: its state under the codec's names: filters baked, weight norm fused.
         step: steps done.
@@ -67,11 +67,13 @@ def load_part(path: Path, part: str, config_class: type[Config]) -> tuple[Config
         raise TrainingError(f"{path}: cannot be read: {error}. Train the {part} first.") from error
     if metadata.get(PART_KEY) == part:
         return from_mapping(config_class, json.loads(metadata[CONFIG_KEY]), str(path)), tensors
+    held = metadata.get(PART_KEY, "something else")
+    if part not in CARRIERS:
+        raise TrainingError(f"{path}: holds {held}, expected {part}.")
     carrier, field, prefix = CARRIERS[part]
     try:
         model, found = read_part(tensors, metadata, carrier, path.name)
     except CheckpointError as error:
-        held = metadata.get(PART_KEY, "something else")
         raise TrainingError(f"{path}: holds {held}, expected {part}, or a model file that carries it.") from error
     given = getattr(model, field)
     if part == "vocoder":

@@ -20,6 +20,7 @@ KINDS = {
     "audio_vae": "audio_vae",
     "video_vae": "video_vae",
     "vocoder": "vocoder",
+    "hearing": "hearing_run",
 }
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
