@@ -30,8 +30,8 @@ from torch import Tensor
 import_package()
 sys.path.append(str(ROOT / "scripts"))
 from embedded_making import MODEL_SUBFOLDER, open_server  # noqa: E402 (needs the pack)
+from graph import Graph  # noqa: E402
 
-from unitalking.client.workflow import input_specs  # noqa: E402
 from unitalking.evaluation.clips import JudgedClip, read_media  # noqa: E402
 from unitalking.evaluation.identity import face_distance, nearest  # noqa: E402
 from unitalking.evaluation.judges import Judges, load_judges  # noqa: E402
@@ -76,31 +76,6 @@ class Found:
     colour: float
     level: Sequence[tuple[float, float]]
     spectrum: Sequence[tuple[float, float]]
-
-
-class Graph:
-    """An API prompt that grows; inputs that are not given take their defaults.
-
-    Args:
-        object_info: what the server answers on /object_info.
-    """
-
-    def __init__(self, object_info: dict[str, Any]) -> None:
-        self.object_info, self.prompt = object_info, {}
-
-    def add(self, class_type: str, **given: Any) -> list[list[Any]]:
-        """Links to the outputs of a new node."""
-        specs = dict(input_specs(self.object_info[class_type]["input"]))
-        inputs = {name: default for name, spec in specs.items() if (default := _default(spec)) is not None}
-        number = str(len(self.prompt) + 1)
-        self.prompt[number] = {"class_type": class_type, "inputs": {**inputs, **given}}
-        return [[number, slot] for slot in range(len(self.object_info[class_type]["output"]))]
-
-
-def _default(spec: Sequence[Any]) -> Any:
-    kind, options = spec[0], spec[1] if len(spec) > 1 else {}
-    choices = kind if isinstance(kind, list) else options.get("options")
-    return options.get("default", choices[0] if choices else None)
 
 
 def chain(graph: Graph, model: str | None, sentences: Sequence[str], portrait: str, voice: str, seed: int) -> None:
