@@ -53,16 +53,16 @@ MISTAKES = [
     mistake(
         "training_with_sigma_for_the_timestep",
         OBJECTIVE,
-        "NoiseLevels(TIMESTEPS * level, lengths)",
-        "NoiseLevels(level, lengths)",
+        "NoiseLevels(TIMESTEPS * stream.levels, lengths)",
+        "NoiseLevels(stream.levels, lengths)",
         "tests/host/test_training_meets_host.py::test_training_computes_the_velocities_of_the_sampler",
         host=True,
     ),
     mistake(
         "weights_of_the_streams_swapped",
         OBJECTIVE,
-        '{"video": self.settings.video_weight, "audio": self.settings.audio_weight}',
-        '{"audio": self.settings.video_weight, "video": self.settings.audio_weight}',
+        'return {name: getattr(self, f"{name}_weight") for name in LOSSES}',
+        'return {n: getattr(self, f"{o}_weight") for n, o in zip(LOSSES, ("audio", "video", *LOSSES[2:]))}',
         "tests/training/test_flow_objective.py::test_streams_are_weighed_as_said",
     ),
     mistake(
