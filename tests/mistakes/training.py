@@ -453,4 +453,11 @@ MISTAKES = [
         "trained(plan.joint, *shown(plan.pictures),",
         f"{TP}every_command_of_a_plan_is_valid",
     ),
+    mistake(
+        "noise_of_the_listeners_batch_by_process",
+        "unitalking/training/hearing_run.py",
+        "generator(self.flow.seed + 1, index, first + row)",
+        "generator(self.flow.seed + 1, index, row)",
+        f"{TH}processes_share_a_batch_out_without_changing_it",
+    ),
 ]

@@ -199,6 +199,14 @@ def test_a_batch_has_other_recordings_of_the_same_voices(data: Path) -> None:
     assert torch.equal(hearing_batches(data, 0.5).batch(0, 0, 1).others, noisy.others)
 
 
+def test_processes_share_a_batch_out_without_changing_it(data: Path) -> None:
+    batches = hearing_batches(data, 0.5)
+    whole, halves = batches.batch(2, 0, 1), [batches.batch(2, rank, 2) for rank in (0, 1)]
+    for name in ("clips", "said", "others", "has_other", "speakers"):
+        assert torch.equal(torch.cat([getattr(half, name) for half in halves]), getattr(whole, name)), name
+    assert not torch.equal(batches.batch(3, 0, 1).others, whole.others)
+
+
 def test_other_clips_of_the_same_voice_are_no_wrong_answers(data: Path) -> None:
     torch.manual_seed(0)
     objective = HearingObjective(Hearing(CONFIG))

@@ -51,7 +51,7 @@ class Recipe:
         phoneme_dim, voice_dim, voice_size: sizes (`HearingConfig`).
         noise: largest standard deviation of the noise on the latents: estimates are never as clean as clips.
         references: how the voice's other recordings are cut up.
-        held_out: folder of another data set, which is measured; "": the trained one, in another order.
+        held_out: folder of another data set, which is measured; "": the trained one itself.
         sample_batches: how many batches are measured.
     """
 
@@ -110,13 +110,15 @@ class HearingBatches:
         given = self.flow.batch(index, rank, ranks)
         positions = [self.positions[key] for key in given.keys]
         said = [spoken_phonemes(self.flow.shards.read(position), self.rate) for position in positions]
-        random = generator(self.flow.seed, index, rank)
-        deviation = self.noise * torch.rand(len(said), 1, 1, generator=random)
+        first = rank * self.flow.samples // ranks
+        randoms = [generator(self.flow.seed + 1, index, first + row) for row in range(len(said))]
+        deviation = self.noise * torch.stack([torch.rand(1, 1, generator=random) for random in randoms])
+        other_noise = torch.stack([torch.randn(given.reference.shape[1:], generator=random) for random in randoms])
         return HearingBatch(
             keys=given.keys,
             clips=given.audio.data + deviation * given.audio.noise,
             said=torch.stack(said),
-            others=given.reference + deviation * torch.randn(given.reference.shape, generator=random),
+            others=given.reference + deviation * other_noise,
             has_other=given.voice_present > 0,
             speakers=torch.from_numpy(self.flow.shards.table.speaker[positions]),
         )
