@@ -4,8 +4,9 @@ B clips, C channels, L latents, D width, P classes of phonemes, E numbers of a v
 
 The mean squared error counts every latent alike. Whose voice it is weighs little in it and is heard at once; the same
 goes for a consonant. So the clean latent that a predicted velocity leads to is listened to, at every noise level. The
-networks share neither weights nor data nor input with the judges of the evaluation. Ours, the paper has none of this;
-DMOSpeech (Li et al. 2024) trains speech on a recogniser and a speaker encoder, after sampling in a few steps.
+networks share neither weights nor input with the judges of the evaluation, which hear mel frames; both learn from clips
+of one generator. Ours, the paper has none of this; DMOSpeech (Li et al. 2024) trains speech on a recogniser and a
+speaker encoder, after sampling in a few steps.
 """
 
 from __future__ import annotations
