@@ -372,7 +372,7 @@ MISTAKES = [
     mistake(
         "voice_of_the_clip_alone_asked_for",
         HEARING,
-        "voice(clip, generated) + voice(reference)",
+        "voice(clip, generated) + told",
         "voice(clip, generated)",
         f"{TH}the_voice_is_asked_for_between_the_clips_and_the_references",
     ),
@@ -381,7 +381,14 @@ MISTAKES = [
         HEARING,
         "scores = scores.masked_fill(~counted[:, None], -1e4)",
         "pass",
-        f"{TH}held_sound_is_no_part_of_the_voice",
+        f"{TH}held_sound_says_whose_voice_it_is[1.0]",
+    ),
+    mistake(
+        "held_sound_says_nothing_of_the_voice",
+        HEARING,
+        "told = told + voice(clip, given) * given.any(dim=1, keepdim=True)",
+        "pass",
+        f"{TH}held_sound_says_whose_voice_it_is[0.0]",
     ),
     mistake(
         "held_sound_misheard",
@@ -414,8 +421,8 @@ MISTAKES = [
     mistake(
         "voice_asked_for_without_a_reference",
         HEARING,
-        "share * voice_present * self._unlike",
-        "share * self._unlike",
+        "return told.any(dim=1) * (1 - (voice",
+        "return (1 - (voice",
         f"{TH}without_a_reference_any_voice_will_do",
     ),
     mistake(

@@ -33,7 +33,7 @@ PHONEME_DILATIONS = (1, 2, 4, 1, 2, 1)
 VOICE_DILATIONS = (1, 2, 4, 1)
 HEADS = 4
 # The estimate from noise alone is heard as well, for less.
-LEAST_SHARE = 0.3
+LEAST_SHARE = 0.5
 STATISTICS_TOLERANCE = 1e-3
 
 
@@ -148,8 +148,8 @@ class HearingLosses:
 
         Returns:
             `phonemes`: Kullback-Leibler divergence of what each latent is taken for, mean over generated latents, nats.
-            `voice`: 1 - cosine with the middle between the clip's own voice and the reference's, which is nearer to
-            the speaker than either; 0 without a reference.
+            `voice`: 1 - cosine with the middle between the clip's own voice, the reference's and that of the sound that
+            is given, which is nearer to the speaker than any of them; 0 where neither reference nor sound is given.
         """
         generated = stream.generated
         level = stream.per_latent(stream.levels)
@@ -157,7 +157,8 @@ class HearingLosses:
         share = (1 - stream.sigma).clamp(min=LEAST_SHARE) * generated.any(dim=1)
         found = {"phonemes": share * self._misheard(estimate, stream.data, generated)}
         if reference is not None:
-            found["voice"] = share * voice_present * self._unlike(estimate, stream.data, reference, generated)
+            told = self.hearing.voice(reference) * voice_present[:, None]
+            found["voice"] = share * self._unlike(estimate, stream.data, told, generated)
         return found
 
     def _misheard(self, estimate: Tensor, clip: Tensor, generated: Tensor) -> Tensor:
@@ -167,11 +168,12 @@ class HearingLosses:
         apart = (said.exp() * (said - heard)).sum(dim=1) * generated
         return apart.sum(dim=1) / generated.sum(dim=1).clamp(min=1)
 
-    def _unlike(self, estimate: Tensor, clip: Tensor, reference: Tensor, generated: Tensor) -> Tensor:
-        voice = self.hearing.voice
+    def _unlike(self, estimate: Tensor, clip: Tensor, told: Tensor, generated: Tensor) -> Tensor:
+        voice, given = self.hearing.voice, ~generated
         with torch.no_grad():
-            wanted = functional.normalize(voice(clip, generated) + voice(reference), dim=1)
-        return 1 - (voice(estimate, generated) * wanted).sum(dim=1)
+            told = told + voice(clip, given) * given.any(dim=1, keepdim=True)
+            wanted = functional.normalize(voice(clip, generated) + told, dim=1)
+        return told.any(dim=1) * (1 - (voice(estimate, generated) * wanted).sum(dim=1))
 
 
 def load_hearing(path: Path, statistics: LatentStatistics) -> Hearing:
