@@ -119,19 +119,36 @@ class DiffusionModel(UniTalking):
         speakers = conditions.get("speakers")
         if sound is not None and run.has_voice and speakers:
             sound = replace(sound, turns=run.once(("turns", speakers), lambda: runs_of(speakers)))
-        running = [stream for stream, given in ((self.video, picture), (self.audio, sound)) if given is not None]
-        velocities = super().forward(
-            picture,
-            sound,
-            video_sees_audio=sees_audio,
-            seen_picture=seen,
-            attention=_attention(transformer_options),
-            run_block=BlockRunner(running, transformer_options, timestep.device, run.skipped_block),
-        )
+        velocities = self._velocities(run, picture, sound, seen, transformer_options, video_sees_audio=sees_audio)
+        if not sees_audio and sound is not None and run.guidance_lips != 1:
+            _, alone = self._velocities(run, None, sound, None, transformer_options)
+            velocities = velocities[0], alone + run.guidance_lips * (velocities[1] - alone)
         picture = latents[0].new_zeros(shape) if velocities[0] is None else velocities[0][..., : shape[3], : shape[4]]
         if plain:
             return picture
         return [picture, torch.zeros_like(latents[1]) if velocities[1] is None else velocities[1]]
+
+    def _velocities(
+        self,
+        run: Run,
+        picture: StreamInput | None,
+        sound: StreamInput | None,
+        seen: KeptPicture | None,
+        transformer_options: dict[str, Any],
+        *,
+        video_sees_audio: bool = True,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """One pass of the network over the streams that there are, with the host's attention and patches."""
+        running = [stream for stream, given in ((self.video, picture), (self.audio, sound)) if given is not None]
+        device = (picture or sound).latent.device
+        return super().forward(
+            picture,
+            sound,
+            video_sees_audio=video_sees_audio,
+            seen_picture=seen,
+            attention=_attention(transformer_options),
+            run_block=BlockRunner(running, transformer_options, device, run.skipped_block),
+        )
 
     def _seen_picture(self, run: Run, picture: StreamInput, transformer_options: dict[str, Any]) -> KeptPicture | None:
         """What the sound sees of a given picture, kept for the run; None where the picture has to run along."""

@@ -49,7 +49,13 @@ class Cost:
 
 
 def estimate_cost(
-    model: Any, latent: dict[str, Any], passes: float, steps: int, *, keeps_picture: bool = False
+    model: Any,
+    latent: dict[str, Any],
+    passes: float,
+    steps: int,
+    *,
+    keeps_picture: bool = False,
+    guidance_lips: float = 1.0,
 ) -> Cost:
     """The cost of sampling this latent.
 
@@ -59,6 +65,7 @@ def estimate_cost(
         passes: per step, on average.
         steps: solver steps.
         keeps_picture: whether a picture that is given as a whole is computed once, not at every step.
+        guidance_lips: other than 1, sound with a given picture takes a second pass without it.
     """
     samples = latent["samples"]
     config = config_of(model, "Joint Flow Sampler")
@@ -72,8 +79,11 @@ def estimate_cost(
     memory = model.model.memory_required([batch * math.ceil(passes), 1, values])
     device, dtype = model.load_device, model.model.get_dtype_inference()
     once, every_step = 0.0, forward_flops(config, video + audio, video + audio)
-    if keeps_picture and _picture_is_given(latent):
-        once, every_step = forward_flops(config, video, video), forward_flops(config, audio, video + audio)
+    if _picture_is_given(latent):
+        if keeps_picture:
+            once, every_step = forward_flops(config, video, video), forward_flops(config, audio, video + audio)
+        if guidance_lips != 1:
+            every_step += forward_flops(config, audio, audio)
     flops = batch * (math.ceil(passes) * once + passes * steps * every_step)
     seconds = flops / matrix_rate(device, dtype)
     return Cost(steps, passes, video, audio, batch, memory, model.model_size(), seconds)

@@ -42,15 +42,22 @@ class AVGuider(comfy.samplers.CFGGuider):
         guidance: strengths.
         skipped_block: the block that the negative pass leaves out, 0: none.
         keep_picture: where a given picture is kept, of `given_picture.PLACES`.
+        guidance_lips: how strictly the sound keeps to a given picture.
     """
 
     def __init__(
-        self, model_patcher: Any, guidance: Guidance, skipped_block: int = 0, keep_picture: str = AUTO
+        self,
+        model_patcher: Any,
+        guidance: Guidance,
+        skipped_block: int = 0,
+        keep_picture: str = AUTO,
+        guidance_lips: float = 1.0,
     ) -> None:
         super().__init__(model_patcher)
         self.guidance = guidance
         self.skipped_block = skipped_block
         self.keep_picture = keep_picture
+        self.guidance_lips = guidance_lips
         self.set_cfg(guidance.video)
         self.streams: tuple[str, ...] = ("video", "audio")
         self.video_values = 0
@@ -224,6 +231,21 @@ def skipped_block_of(config: UniTalkingConfig, widget: int) -> int:
     return max(widget, 0) if widget else config.sampling.skipped_block
 
 
+def lips_input() -> io.Input:
+    """The widget of how strictly the sound keeps to a given picture, the same in every node that has it."""
+    return io.Float.Input(
+        "guidance_lips",
+        default=0.0,
+        min=0.0,
+        max=10.0,
+        step=0.05,
+        tooltip="For Driving Video: how strictly the sound keeps to the lips of the given picture. 0: the model's own "
+        "value (1 for the full model); 1: as trained, in one pass; below 1 words are clearer and lips matter less.",
+        optional=True,  # graphs saved before it was there have no value
+        advanced=True,
+    )
+
+
 class JointGuider(io.ComfyNode):
     """Guidance for SamplerCustomAdvanced."""
 
@@ -244,6 +266,7 @@ class JointGuider(io.ComfyNode):
                 skipped_block_input(),
                 *interval_inputs(),
                 keep_picture_input(),
+                lips_input(),
             ],
             outputs=[
                 io.Guider.Output(
@@ -266,19 +289,27 @@ class JointGuider(io.ComfyNode):
         guidance_from: float = 1.0,
         guidance_to: float = 0.0,
         keep_picture: str = AUTO,
+        guidance_lips: float = 0.0,
     ) -> io.NodeOutput:
         """Builds the guider."""
         config = config_of(model, "Joint Guider")
         interval = guidance_from, guidance_to
         guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice, *interval)
         skipped = skipped_block_of(config, skipped_block)
-        return io.NodeOutput(joint_guider(model, positive, negative, guidance, skipped, keep_picture))
+        lips = guidance_lips or config.sampling.guidance_lips
+        return io.NodeOutput(joint_guider(model, positive, negative, guidance, skipped, keep_picture, lips))
 
 
 def joint_guider(
-    model: Any, positive: list, negative: list, guidance: Guidance, skipped_block: int = 0, keep_picture: str = AUTO
+    model: Any,
+    positive: list,
+    negative: list,
+    guidance: Guidance,
+    skipped_block: int = 0,
+    keep_picture: str = AUTO,
+    guidance_lips: float = 1.0,
 ) -> AVGuider:
     """A guider with its conditionings set."""
-    guider = AVGuider(model, guidance, skipped_block, keep_picture)
+    guider = AVGuider(model, guidance, skipped_block, keep_picture, guidance_lips)
     guider.set_conds(positive, negative)
     return guider

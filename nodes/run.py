@@ -33,15 +33,23 @@ class Run:
         patcher: the patcher that samples, None outside of sampling.
         skipped_block: the block that the negative pass leaves out, 0: none.
         keep_picture: where a given picture is kept, of `given_picture.PLACES`.
+        guidance_lips: how strictly the sound keeps to a given picture; 1: no second pass without it.
     """
 
     def __init__(
-        self, *, has_voice: bool = True, patcher: Any = None, skipped_block: int = 0, keep_picture: str = AUTO
+        self,
+        *,
+        has_voice: bool = True,
+        patcher: Any = None,
+        skipped_block: int = 0,
+        keep_picture: str = AUTO,
+        guidance_lips: float = 1.0,
     ) -> None:
         self.has_voice = has_voice
         self.patcher = patcher
         self.skipped_block = skipped_block
         self.keep_picture = keep_picture
+        self.guidance_lips = guidance_lips
         self._kept: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, compute: Callable[[], Value]) -> Value:
@@ -71,9 +79,13 @@ def around_sampling(executor: Any, *args: Any, latent_shapes: list[Sequence[int]
     config = guider.model_patcher.model.unitalking
     check_latent_shapes(latent_shapes, config)
     has_voice = any(VOICE_KEY in cond for conds in guider.conds.values() for cond in conds)
-    skipped = getattr(guider, "skipped_block", config.sampling.skipped_block)
-    keep_picture = getattr(guider, "keep_picture", AUTO)
-    run = Run(has_voice=has_voice, patcher=guider.model_patcher, skipped_block=skipped, keep_picture=keep_picture)
+    run = Run(
+        has_voice=has_voice,
+        patcher=guider.model_patcher,
+        skipped_block=getattr(guider, "skipped_block", config.sampling.skipped_block),
+        keep_picture=getattr(guider, "keep_picture", AUTO),
+        guidance_lips=getattr(guider, "guidance_lips", config.sampling.guidance_lips),
+    )
     options = guider.model_options.setdefault("transformer_options", {})
     options[RUN_KEY] = run
     if changes := guider.model_options.get(POST_CFG_KEY):

@@ -26,6 +26,7 @@ from .guider import (
     guidance_inputs,
     interval_inputs,
     joint_guider,
+    lips_input,
     model_guidance,
     skipped_block_input,
     skipped_block_of,
@@ -108,6 +109,7 @@ class JointSampler(io.ComfyNode):
                 ),
                 *interval_inputs(),
                 keep_picture_input(),
+                lips_input(),
             ],
             outputs=[
                 io.Latent.Output(
@@ -140,6 +142,7 @@ class JointSampler(io.ComfyNode):
         guidance_from: float = 1.0,
         guidance_to: float = 0.0,
         keep_picture: str = AUTO,
+        guidance_lips: float = 0.0,
     ) -> io.NodeOutput:
         """Samples, with a report before the first step and after the last."""
         config = config_of(model, "Joint Flow Sampler")
@@ -149,9 +152,10 @@ class JointSampler(io.ComfyNode):
         guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice, *interval)
         sigmas = make_sigmas(model, scheduler, sampler, steps or preset_steps(config, preset), denoise)
         skipped = skipped_block_of(config, skipped_block)
-        guider = joint_guider(model, positive, negative, guidance, skipped, keep_picture)
+        lips = guidance_lips or config.sampling.guidance_lips
+        guider = joint_guider(model, positive, negative, guidance, skipped, keep_picture, lips)
         passes, kept = _passes(guidance, positive, sigmas), keep_picture != RECOMPUTE
-        cost = estimate_cost(model, latent, passes, len(sigmas) - 1, keeps_picture=kept)
+        cost = estimate_cost(model, latent, passes, len(sigmas) - 1, keeps_picture=kept, guidance_lips=lips)
         say(cls, cost.text())
         noise = AVNoise(seed) if noise is None else noise
         solver = flow_unipc() if sampler == FLOW_UNIPC else comfy.samplers.sampler_object(sampler)

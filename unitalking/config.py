@@ -30,6 +30,7 @@ class Sampling:
 
     Attributes:
         skipped_block: the block that the negative pass leaves out in both streams (skip-layer guidance, Ovi); 0: none.
+        guidance_lips: how strictly the sound keeps to pictures that are given; 1: as trained.
     """
 
     steps: int = 50
@@ -37,6 +38,7 @@ class Sampling:
     guidance_video: float = 4.0
     guidance_audio: float = 3.0
     skipped_block: int = 0
+    guidance_lips: float = 1.0
 
     def __post_init__(self) -> None:
         _above_zero(self, "steps", "sigma_shift")

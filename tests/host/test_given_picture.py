@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -178,3 +179,47 @@ def test_the_estimate_counts_what_the_full_model_computes(lab: Lab) -> None:
         (lambda: network(None, audio, seen_picture=seen), (heard, tokens + heard)),
     ):
         assert module.forward_flops(config, *computed) == pytest.approx(counted(run), rel=0.1), computed
+
+
+@pytest.mark.parametrize("place", ["auto", "recompute"])
+def test_lips_are_followed_as_strictly_as_asked(lab: Lab, model: Any, place: str) -> None:
+    """One step is a straight line from the sound that knows no picture to the one that does, and beyond."""
+    settings = {"steps": 1, "sampler": "euler", "scheduler": "simple"}
+    latent = given(lab)
+    no_picture = lab.nested((normal(1, *VIDEO, seed=0)[:, :, :0], latent["samples"].unbind()[1]))
+    alone = sound(lab, model, {"samples": no_picture}, place, **settings)[1]
+    seeing = sound(lab, model, latent, place, guidance_lips=1.0, **settings)[1]
+    assert differ([alone], [seeing]) == [True]
+    for lips in (0.25, 2.0):
+        asked = sound(lab, model, latent, place, guidance_lips=lips, **settings)[1]
+        assert rel(asked, alone + lips * (seeing - alone)) <= LIMIT
+
+
+@pytest.mark.parametrize(("lips", "passes"), [(1.0, 1), (0.5, 2)])
+def test_lips_as_trained_cost_one_pass(lab: Lab, lips: float, passes: int) -> None:
+    names = ["video.blocks.0.ffn", "audio.blocks.0.ffn"]
+    guider = lab.pack("nodes.guider").JointGuider.execute(lab.model, *lab.prompt(), 2.0, 2.5, 0.0, guidance_lips=lips)
+    with lab.counted(names) as counts:
+        sound(lab, lab.model, given(lab), "auto", guidance_lips=lips)
+    assert [counts[name] for name in names] == [1, passes * STEPS]
+    with lab.counted(names) as counts:
+        lab.advanced(lab.random_noise(), guider.args[0], "euler", lab.sigmas(lab.model), given(lab))
+    assert [counts[name] for name in names] == [1, passes * STEPS]
+    with lab.counted(names) as counts:
+        sound(lab, lab.model, lab.latent(), "auto", guidance_lips=lips)
+    assert [counts[name] for name in names] == [STEPS, STEPS], "a picture that is generated is no given one"
+
+
+def test_a_model_says_how_strictly_lips_are_followed(lab: Lab, loaded_lab: Lab) -> None:
+    sampling = replace(loaded_lab.config.sampling, guidance_lips=0.5)
+    own = loaded_lab.load(loaded_lab.write("lips.safetensors", loaded_lab.make_config(sampling=sampling)))
+    latent = given(lab)
+    asked, default, trained = (sound(lab, own, latent, "auto", guidance_lips=lips) for lips in (0.5, 0.0, 1.0))
+    assert torch.equal(default[1], asked[1])
+    assert differ(default, trained) == [False, True]
+    with lab.counted(["audio.blocks.0.ffn"], own) as counts:
+        lab.ksampler(own, lab.prompt(voice=False), latent)
+    assert counts["audio.blocks.0.ffn"] == 2 * STEPS, "stock samplers follow the model"
+    estimate = lab.pack("nodes.cost").estimate_cost
+    both, one = (estimate(own, latent, 2, 8, keeps_picture=True, guidance_lips=lips).seconds for lips in (0.5, 1.0))
+    assert 1.3 * one < both < 2 * one

@@ -63,8 +63,8 @@ MISTAKES = [
     {
         "name": "no_block_is_skipped",
         "file": "nodes/run.py",
-        "old": "patcher=guider.model_patcher, skipped_block=skipped, keep",
-        "new": "patcher=guider.model_patcher, keep",
+        "old": 'getattr(guider, "skipped_block", config.sampling.skipped_block)',
+        "new": "0",
         "tests": [f"{OVI}the_negative_pass_leaves_the_models_block_out[1]"],
         "host": True,
     },
