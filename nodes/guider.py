@@ -42,22 +42,15 @@ class AVGuider(comfy.samplers.CFGGuider):
         guidance: strengths.
         skipped_block: the block that the negative pass leaves out, 0: none.
         keep_picture: where a given picture is kept, of `given_picture.PLACES`.
-        guidance_lips: how strictly the sound keeps to a given picture.
     """
 
     def __init__(
-        self,
-        model_patcher: Any,
-        guidance: Guidance,
-        skipped_block: int = 0,
-        keep_picture: str = AUTO,
-        guidance_lips: float = 1.0,
+        self, model_patcher: Any, guidance: Guidance, skipped_block: int = 0, keep_picture: str = AUTO
     ) -> None:
         super().__init__(model_patcher)
         self.guidance = guidance
         self.skipped_block = skipped_block
         self.keep_picture = keep_picture
-        self.guidance_lips = guidance_lips
         self.set_cfg(guidance.video)
         self.streams: tuple[str, ...] = ("video", "audio")
         self.video_values = 0
@@ -168,11 +161,24 @@ def stream_by_stream(
 
 
 def model_guidance(
-    config: UniTalkingConfig, video: float, audio: float, voice: float, from_sigma: float = 1.0, to_sigma: float = 0.0
+    config: UniTalkingConfig,
+    video: float,
+    audio: float,
+    voice: float,
+    from_sigma: float = 1.0,
+    to_sigma: float = 0.0,
+    lips: float = 0.0,
 ) -> Guidance:
     """Guidance from widgets: 0 stands for the model's own strength, and for the voice for linked."""
     own = config.sampling
-    return Guidance(video or own.guidance_video, audio or own.guidance_audio, voice or None, from_sigma, to_sigma)
+    return Guidance(
+        video or own.guidance_video,
+        audio or own.guidance_audio,
+        voice or None,
+        from_sigma,
+        to_sigma,
+        lips or own.guidance_lips,
+    )
 
 
 def guidance_inputs() -> list[io.Input]:
@@ -294,22 +300,15 @@ class JointGuider(io.ComfyNode):
         """Builds the guider."""
         config = config_of(model, "Joint Guider")
         interval = guidance_from, guidance_to
-        guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice, *interval)
+        guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice, *interval, lips=guidance_lips)
         skipped = skipped_block_of(config, skipped_block)
-        lips = guidance_lips or config.sampling.guidance_lips
-        return io.NodeOutput(joint_guider(model, positive, negative, guidance, skipped, keep_picture, lips))
+        return io.NodeOutput(joint_guider(model, positive, negative, guidance, skipped, keep_picture))
 
 
 def joint_guider(
-    model: Any,
-    positive: list,
-    negative: list,
-    guidance: Guidance,
-    skipped_block: int = 0,
-    keep_picture: str = AUTO,
-    guidance_lips: float = 1.0,
+    model: Any, positive: list, negative: list, guidance: Guidance, skipped_block: int = 0, keep_picture: str = AUTO
 ) -> AVGuider:
     """A guider with its conditionings set."""
-    guider = AVGuider(model, guidance, skipped_block, keep_picture, guidance_lips)
+    guider = AVGuider(model, guidance, skipped_block, keep_picture)
     guider.set_conds(positive, negative)
     return guider

@@ -15,7 +15,7 @@ import torch
 
 from .constants import VOICE_KEY
 from .given_picture import AUTO
-from .guider import POST_CFG_KEY, stream_by_stream
+from .guider import POST_CFG_KEY, AVGuider, stream_by_stream
 from .inputs import check_latent_shapes
 
 Value = TypeVar("Value")
@@ -84,7 +84,7 @@ def around_sampling(executor: Any, *args: Any, latent_shapes: list[Sequence[int]
         patcher=guider.model_patcher,
         skipped_block=getattr(guider, "skipped_block", config.sampling.skipped_block),
         keep_picture=getattr(guider, "keep_picture", AUTO),
-        guidance_lips=getattr(guider, "guidance_lips", config.sampling.guidance_lips),
+        guidance_lips=guider.guidance.lips if isinstance(guider, AVGuider) else config.sampling.guidance_lips,
     )
     options = guider.model_options.setdefault("transformer_options", {})
     options[RUN_KEY] = run

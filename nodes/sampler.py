@@ -149,13 +149,12 @@ class JointSampler(io.ComfyNode):
         _check_latent(latent, config)
         model = shifted(model, sigma_shift)
         interval = guidance_from, guidance_to
-        guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice, *interval)
+        guidance = model_guidance(config, guidance_video, guidance_audio, guidance_voice, *interval, lips=guidance_lips)
         sigmas = make_sigmas(model, scheduler, sampler, steps or preset_steps(config, preset), denoise)
         skipped = skipped_block_of(config, skipped_block)
-        lips = guidance_lips or config.sampling.guidance_lips
-        guider = joint_guider(model, positive, negative, guidance, skipped, keep_picture, lips)
+        guider = joint_guider(model, positive, negative, guidance, skipped, keep_picture)
         passes, kept = _passes(guidance, positive, sigmas), keep_picture != RECOMPUTE
-        cost = estimate_cost(model, latent, passes, len(sigmas) - 1, keeps_picture=kept, guidance_lips=lips)
+        cost = estimate_cost(model, latent, passes, len(sigmas) - 1, keeps_picture=kept, guidance_lips=guidance.lips)
         say(cls, cost.text())
         noise = AVNoise(seed) if noise is None else noise
         solver = flow_unipc() if sampler == FLOW_UNIPC else comfy.samplers.sampler_object(sampler)

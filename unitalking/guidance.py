@@ -29,6 +29,7 @@ class Guidance:
         voice: strength of the voice in both streams; None: linked to the text's, stream by stream.
         from_sigma, to_sigma: noise levels between which there is guidance, from 1 down to 0; outside of them there is
             none, and one pass is enough. Source: Kynkaanniemi et al. (2024); that both streams share it is ours.
+        lips: how strictly the sound keeps to a given picture, at every noise level; 1: no second pass without it. Ours.
     """
 
     video: float
@@ -36,6 +37,7 @@ class Guidance:
     voice: float | None = None
     from_sigma: float = 1.0
     to_sigma: float = 0.0
+    lips: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.to_sigma <= self.from_sigma <= 1:
