@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..unitalking import timeline
+from ..unitalking.codec.tone import reference_frames
 from ..unitalking.config import PROMPT_STYLES, UniTalkingConfig
 from ..unitalking.domain import unlearned
 from ..unitalking.prompt import OVI_STYLES, compose_prompt, missing_tags, silent_prompt
@@ -60,7 +61,7 @@ class EncodeVoiceReference(io.ComfyNode):
             ],
             outputs=[
                 VoiceSocket.Output(
-                    display_name="voice", tooltip="The voice, for Text Prompt, Voice Turn or Save Voice."
+                    display_name="voice", tooltip="The voice, for Text Prompt and Decode AV, Voice Turn or Save Voice."
                 ),
                 io.String.Output(
                     display_name="report",
@@ -102,7 +103,8 @@ def encode_voice(audio_vae: AudioVAE, audio: dict[str, Any], *, trim: bool) -> V
     clip = analyse_voice(audio["waveform"], **rates, trim=trim, window_s=window_s)
     waveform = resample(clip.waveform, audio["sample_rate"], config.sample_rate)
     latents = audio_vae.encode(waveform[None, :, None])
-    return Voice(latents, audio_vae.codec_id, config.sample_rate, clip.report.text())
+    frames = reference_frames(waveform, audio_vae.mel)
+    return Voice(latents, audio_vae.codec_id, config.sample_rate, clip.report.text(), frames)
 
 
 class TextPrompt(io.ComfyNode):

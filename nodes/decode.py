@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import comfy.utils
@@ -11,8 +12,14 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..unitalking import timeline
+from ..unitalking.codec.mel import MelConfig
+from ..unitalking.codec.tone import matched
 from .checks import check_finite
+from .conditioning import VoiceSocket
 from .constants import CATEGORY, DEFAULT_FPS, LATENT_KEY
+from .messages import say
+from .vae import AudioVAE
+from .voice import Voice, VoiceTurns, check_voice
 
 # Latent cells of a tile and of its overlap; 16 pixels each for Wan2.2's codec.
 TILE, OVERLAP = 16, 4
@@ -51,6 +58,24 @@ class Decode(io.ComfyNode):
                     tooltip="Pictures per second. 0: what the clip was made for (24 where it does not say).",
                     advanced=True,
                 ),
+                VoiceSocket.Input(
+                    "voice",
+                    optional=True,
+                    tooltip="The voice that Text Prompt was given: the sound is brought to its tone. Without it the "
+                    "sound stays as it was decoded.",
+                ),
+                io.Float.Input(
+                    "voice_tone",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="How much of the difference in tone between sound and voice is made up, by one filter for "
+                    "the whole clip. 0: the model's own value (0.75 for the pack's own, none for full-size models). "
+                    "To leave the sound alone, do not wire voice.",
+                    advanced=True,
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -72,12 +97,26 @@ class Decode(io.ComfyNode):
                     display_name="fps", tooltip="Pictures per second; wire it into Save MP4, Join AV or Check Clip."
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, latent: dict[str, Any], vae: Any, audio_vae: Any, tiled: bool, fps: float) -> io.NodeOutput:
+    def execute(
+        cls,
+        latent: dict[str, Any],
+        vae: Any,
+        audio_vae: Any,
+        tiled: bool,
+        fps: float,
+        voice: Voice | VoiceTurns | None = None,
+        voice_tone: float = 0.0,
+    ) -> io.NodeOutput:
         """Decodes clip by clip."""
         video, audio = streams_of(latent)
+        tone = None if audio is None or voice is None else tone_of(voice, audio_vae, voice_tone)
+        if isinstance(tone, str):
+            say(cls, f"Decode AV: {tone}")
+            tone = None
         fps = fps or float(latent.get(LATENT_KEY, {}).get("fps", DEFAULT_FPS))
         about = latent.get(LATENT_KEY, {})
         frames, cut = about.get("frames"), about.get("cut", 0)
@@ -93,6 +132,8 @@ class Decode(io.ComfyNode):
             bar.update(1)
             if cut:
                 pictures, sound = without_beginning(pictures, sound, cut, fps)
+            if tone is not None:
+                sound = tone.given_to(sound)
             images.append(NO_PICTURE if pictures is None else pictures)
             # Nothing, as the host has it for a silent video: Save MP4 and Create Video take that.
             sounds.append(sound)
@@ -162,6 +203,43 @@ def decode_sound(audio_vae: Any, audio: Tensor, frames: int | None, fps: float) 
     kept = waveform.shape[-1] if frames is None else timeline.samples_kept(frames, fps, rate)
     missing = max(0, kept - waveform.shape[-1])
     return {"waveform": torch.nn.functional.pad(waveform[..., :kept], (0, missing)), "sample_rate": rate}
+
+
+@dataclass(frozen=True)
+class Tone:
+    """What a sound is brought to: `frames` of a voice as `codec.tone` makes them, by `strength`, heard by `mel`."""
+
+    frames: Tensor
+    mel: MelConfig
+    strength: float
+
+    def given_to(self, sound: dict[str, Any]) -> dict[str, Any]:
+        """An AUDIO of one clip, whose channels are alike, in this tone."""
+        waveform = sound["waveform"]  # (1, channels, samples)
+        toned = matched(waveform[0].mean(0), self.frames.to(waveform.device), self.mel, self.strength)
+        return {**sound, "waveform": toned.expand_as(waveform).contiguous()}
+
+
+def tone_of(voice: Voice | VoiceTurns, audio_vae: Any, strength: float) -> Tone | str | None:
+    """What the sound is brought to, why it stays as it is, or None where the model asks for nothing.
+
+    Raises:
+        ValueError: no audio codec of ours, or a voice of another one.
+    """
+    if not isinstance(audio_vae, AudioVAE):
+        raise ValueError(
+            "Decode AV: the VAE is not a UniTalking audio codec, so voice cannot be used: wire audio_vae from Load "
+            "UniTalking Model, or leave voice unwired."
+        )
+    check_voice(voice, audio_vae.codec_id, "Decode AV")
+    strength = strength or audio_vae.config.sampling.voice_tone
+    if not strength:
+        return None
+    if isinstance(voice, VoiceTurns):
+        return "the sound keeps its tone: voice has several voices, and one filter cannot be all of theirs."
+    if voice.frames is None:
+        return "the sound keeps its tone: the voice's file is older than that; encode its clip again and save it."
+    return Tone(voice.frames, audio_vae.mel, strength)
 
 
 def without_beginning(

@@ -168,7 +168,8 @@ class LongTalk(io.ComfyNode):
         say(cls, "\n".join([f"{len(parts)} clips", *parts, *notes]))
         graph, codecs = GraphBuilder(), {"vae": vae, "audio_vae": audio_vae}
         prompt = {"model": model, "clip": clip, "scene": scene, "sound": sound, "prompt_style": "auto"}
-        prompt |= {"negative_picture": "", "negative_sound": ""} | ({} if voice is None else {"voice": voice})
+        spoken = {} if voice is None else {"voice": voice}
+        prompt |= {"negative_picture": "", "negative_sound": ""} | spoken
         so_far: dict[str, Any] = {}
         for number, part in enumerate(parts):
             starts_at = float(overlap / config.fps) if number else 0.0
@@ -186,7 +187,7 @@ class LongTalk(io.ComfyNode):
                 **{"guidance_video": 0.0, "guidance_audio": 0.0, "guidance_voice": 0.0},
                 **{"sampler": "flow_unipc", "scheduler": "wan"},
             )
-            decoded = graph.node("UniTalkingDecode", latent=sampled.out(0), **codecs, tiled=False, fps=0.0)
+            decoded = graph.node("UniTalkingDecode", latent=sampled.out(0), **codecs, **spoken, tiled=False, fps=0.0)
             whole = decoded
             if so_far:
                 following = {"next_images": decoded.out(0), "next_audio": decoded.out(1), "fps": decoded.out(3)}

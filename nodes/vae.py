@@ -87,7 +87,7 @@ class AudioModule(nn.Module):
 
 
 class AudioVAE(ReadyVAE):
-    """The audio codec as the host's audio VAE; `config` and `codec_id` say which codec it is."""
+    """The audio codec as the host's audio VAE; `config` and `codec_id` say which codec it is, `mel` what it hears."""
 
     def __init__(self, codec: nn.Module, config: UniTalkingConfig, codec_id: str) -> None:
         super().__init__(AudioModule(codec), dtype=torch.float32, offload=False)
@@ -98,6 +98,7 @@ class AudioVAE(ReadyVAE):
         self.pad_channel_value = "replicate"
         self.upscale_ratio = self.downscale_ratio = config.samples_per_latent
         self.audio_sample_rate = config.sample_rate
+        self.mel = codec.config.mel
         self.memory_used_encode = lambda shape, dtype: shape[0] * shape[2] * 64 * 4
         self.memory_used_decode = lambda shape, dtype: (
             shape[0] * min(shape[2], DECODE_CHUNK) * config.samples_per_latent * VOCODER_VALUES_PER_SAMPLE * 4

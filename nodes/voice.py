@@ -19,12 +19,15 @@ class Voice:
         codec: which codec made them; models on the same codec share voices.
         sample_rate: of that codec, Hz.
         report: what was found in the clip, for people.
+        frames: mel frames in which somebody speaks, (M, F) in fp16, as `codec.tone` keeps them; None: the voice is of a
+            file from before there were any.
     """
 
     latents: Tensor
     codec: str
     sample_rate: int
     report: str
+    frames: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import folder_paths
 from comfy_api.latest import io, ui
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
 
 from .conditioning import VoiceSocket
 from .constants import CATEGORY
@@ -20,7 +19,7 @@ from .messages import as_html, say
 from .voice import Voice, single_voice
 
 METADATA_KEY = "unitalking_voice"
-LATENTS = "latents"
+LATENTS, FRAMES = "latents", "frames"
 _UNUSABLE = re.compile(r'[<>:"|?*\x00-\x1f]')
 
 
@@ -88,7 +87,7 @@ class LoadVoice(io.ComfyNode):
             ],
             outputs=[
                 VoiceSocket.Output(
-                    display_name="voice", tooltip="The voice of the file, for Text Prompt or Voice Turn."
+                    display_name="voice", tooltip="The voice of the file, for Text Prompt and Decode AV, or Voice Turn."
                 ),
                 io.String.Output(
                     display_name="report",
@@ -120,12 +119,14 @@ def write_voice(path: Path, voice: Voice, about: str) -> None:
     Raises:
         OSError: the disk is full, or the folder may not be written.
     """
-    described = {key: value for key, value in asdict(voice).items() if key != LATENTS} | {"about": about}
+    tensors = {name: getattr(voice, name) for name in (LATENTS, FRAMES) if getattr(voice, name) is not None}
+    described = {key: value for key, value in asdict(voice).items() if key not in (LATENTS, FRAMES)} | {"about": about}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
     try:
-        latents = voice.latents.detach().cpu().float().contiguous()
-        save_file({LATENTS: latents}, temporary, {METADATA_KEY: json.dumps(described), "format": "pt"})
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        tensors[LATENTS] = tensors[LATENTS].float()
+        save_file(tensors, temporary, {METADATA_KEY: json.dumps(described), "format": "pt"})
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -145,9 +146,9 @@ def read_voice(path: Path) -> tuple[Voice, str]:
     try:
         with safe_open(path, framework="pt") as file:
             described = json.loads((file.metadata() or {})[METADATA_KEY])
-            latents: Tensor = file.get_tensor(LATENTS)
+            tensors = {name: file.get_tensor(name) for name in (LATENTS, FRAMES) if name in file.keys()}
         about = described.pop("about")
-        voice = Voice(latents=latents, **described)
+        voice = Voice(**tensors, **described)
     except SafetensorError as error:
         raise ValueError(f"{path.name} is damaged or no safetensors file: save the voice again. ({error})") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -155,8 +156,11 @@ def read_voice(path: Path) -> tuple[Voice, str]:
             f"{path.name} is not a voice: choose a file that Save Voice has written, or encode a clip with Encode "
             "Voice Reference."
         ) from error
+    latents, frames = voice.latents, voice.frames
     if latents.ndim != 3 or latents.shape[0] != 1 or 0 in latents.shape or not bool(latents.isfinite().all()):
         raise ValueError(f"{path.name} is a damaged voice (latents {tuple(latents.shape)}): save it again.")
+    if frames is not None and not (frames.ndim == 2 and bool(frames.isfinite().all())):
+        raise ValueError(f"{path.name} is a damaged voice (frames {tuple(frames.shape)}): save it again.")
     return voice, about
 
 

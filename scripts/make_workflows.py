@@ -118,7 +118,7 @@ def public_model(
 
 def talking_portrait(title: str, note: str, *, portrait: str, voice: bool) -> list[Step]:
     """The graph that all examples share. Where there is a sample portrait, it says how the face looks."""
-    prompt_wires = {"model": ("model", 0), "clip": ("model", 1)}
+    prompt_wires, toned = {"model": ("model", 0), "clip": ("model", 1)}, {}
     sound = "Clear speech." if portrait else "A woman speaks in a medium voice."
     words = {"speech": SPEECH, "scene": "" if portrait else SCENE, "sound": sound}
     steps = [
@@ -132,7 +132,7 @@ def talking_portrait(title: str, note: str, *, portrait: str, voice: bool) -> li
     ]
     if voice:
         steps.insert(2, Step("voice", "UniTalkingEncodeVoiceReference", 1, 260, {}, {"audio_vae": ("model", 3)}))
-        prompt_wires["voice"] = ("voice", 0)
+        prompt_wires["voice"] = toned["voice"] = ("voice", 0)
     clip = ("latent", 0)
     if portrait:
         wires = {"latent": ("latent", 0), "vae": ("model", 2)}
@@ -142,7 +142,7 @@ def talking_portrait(title: str, note: str, *, portrait: str, voice: bool) -> li
         "prompt": prompt_wires,
         "latent": {"model": ("model", 0), "frames": ("prompt", 3)},
         "sampler": {"model": ("model", 0), "positive": ("prompt", 0), "negative": ("prompt", 1), "latent": clip},
-        "decode": {"latent": ("sampler", 0), "vae": ("model", 2), "audio_vae": ("model", 3)},
+        "decode": {"latent": ("sampler", 0), "vae": ("model", 2), "audio_vae": ("model", 3), **toned},
         "save": {"images": ("decode", 0), "audio": ("decode", 1), "fps": ("decode", 3)},
     }
     for step in steps:

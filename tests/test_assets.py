@@ -46,7 +46,7 @@ def described(path: Path) -> str:
 def test_all_samples_together_are_about_a_megabyte() -> None:
     sizes = {file: file.stat().st_size for file in ASSETS.rglob("*") if file.is_file()}
     judges = sum(size for file, size in sizes.items() if file.is_relative_to(ASSETS / "judges"))
-    assert sum(sizes.values()) - judges < 1_200_000
+    assert sum(sizes.values()) - judges < 1_250_000
     assert judges < 9_000_000
 
 

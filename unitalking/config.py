@@ -31,6 +31,7 @@ class Sampling:
     Attributes:
         skipped_block: the block that the negative pass leaves out in both streams (skip-layer guidance, Ovi); 0: none.
         guidance_lips: how strictly the sound keeps to pictures that are given; 1: as trained.
+        voice_tone: how much of the difference in tone between the decoded sound and its voice is made up; 0: none.
     """
 
     steps: int = 50
@@ -39,9 +40,12 @@ class Sampling:
     guidance_audio: float = 3.0
     skipped_block: int = 0
     guidance_lips: float = 1.0
+    voice_tone: float = 0.0
 
     def __post_init__(self) -> None:
         _above_zero(self, "steps", "sigma_shift")
+        if not 0 <= self.voice_tone <= 1:
+            raise ValueError(f"voice_tone: got {self.voice_tone}, expected a number from 0 to 1.")
         if self.skipped_block < 0:
             raise ValueError(f"skipped_block: got {self.skipped_block}, expected a block's number, or 0 for none.")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,8 @@ def voices(pack: Pack) -> Any:
 
 def made(pack: Pack) -> Any:
     latents = torch.randn(1, 20, 30, generator=torch.Generator().manual_seed(0))
-    return pack("nodes.voice").Voice(latents, "16000-20-512", 16000, "used 3.0 s; good")
+    frames = torch.randn(80, 40, generator=torch.Generator().manual_seed(1)).half()
+    return pack("nodes.voice").Voice(latents, "16000-20-512", 16000, "used 3.0 s; good", frames)
 
 
 def test_a_voice_there_and_back_is_the_same(pack: Pack, voices: Any, tmp_path: Path) -> None:
@@ -81,9 +83,18 @@ def test_a_voice_there_and_back_is_the_same(pack: Pack, voices: Any, tmp_path: P
     voices.write_voice(tmp_path / "a.safetensors", voice, ABOUT)
     again, about = voices.read_voice(tmp_path / "a.safetensors")
     assert torch.equal(again.latents, voice.latents)
+    assert again.frames is not None
+    assert torch.equal(again.frames, voice.frames)
     assert (again.codec, again.sample_rate, again.report, about) == (voice.codec, 16000, voice.report, ABOUT)
     with safe_open(tmp_path / "a.safetensors", "pt") as file:
+        assert sorted(file.keys()) == ["frames", "latents"]
+
+
+def test_a_file_from_before_there_were_frames_is_read(pack: Pack, voices: Any, tmp_path: Path) -> None:
+    voices.write_voice(tmp_path / "old.safetensors", replace(made(pack), frames=None), ABOUT)
+    with safe_open(tmp_path / "old.safetensors", "pt") as file:
         assert list(file.keys()) == ["latents"]
+    assert voices.read_voice(tmp_path / "old.safetensors")[0].frames is None
 
 
 @pytest.mark.parametrize("name", ["", "  ", "../escape", "/etc/voice", "a/../../b", "what?", "folder/", "nul\x00"])
@@ -97,7 +108,7 @@ def test_names_with_folders_and_endings_are_kept(voices: Any) -> None:
     assert voices._place("my voice.safetensors").name == "my voice.safetensors"
 
 
-@pytest.mark.parametrize("kind", ["damaged", "another file", "other fields", "nan", "misshapen"])
+@pytest.mark.parametrize("kind", ["damaged", "another file", "other fields", "nan", "misshapen", "bad frames"])
 def test_a_file_that_is_no_voice_is_named(pack: Pack, voices: Any, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "bad.safetensors"
     told = {"codec": "16000-20-512", "sample_rate": 16000, "report": "", "about": ""}
@@ -108,6 +119,9 @@ def test_a_file_that_is_no_voice_is_named(pack: Pack, voices: Any, tmp_path: Pat
         save_file({"weight": latents}, path)
     elif kind == "other fields":
         save_file({"latents": latents}, path, {"unitalking_voice": json.dumps({"codec": "a"})})
+    elif kind == "bad frames":
+        tensors = {"latents": latents, "frames": torch.full((80, 3), torch.nan)}
+        save_file(tensors, path, {"unitalking_voice": json.dumps(told)})
     else:
         latents = latents * torch.nan if kind == "nan" else latents[0]
         save_file({"latents": latents}, path, {"unitalking_voice": json.dumps(told)})

@@ -3,7 +3,100 @@
 PLAIN = "tests/unit/model/test_plain_network.py::test_network_equals_the_plain_derivation[tts_voice]"
 VOICE = "tests/unit/model/test_voice.py::test_"
 
+TONE = "tests/unit/codec/test_tone.py::test_"
+TONED = "tests/host/test_voice_tone.py::test_"
+
 MISTAKES = [
+    # ---- tone
+    {
+        "name": "tone_of_all_that_is_said",
+        "file": "unitalking/codec/tone.py",
+        "old": "voice[nearest].mean(1) - sound",
+        "new": "voice.mean(0) - sound",
+        "tests": [f"{TONE}what_is_said_stays_out_of_it"],
+    },
+    {
+        "name": "tone_taken_away_instead_of_given",
+        "file": "unitalking/codec/tone.py",
+        "old": "strength * tone_difference(frames, reference)",
+        "new": "strength * tone_difference(reference, frames)",
+        "tests": [f"{TONE}a_tone_that_was_lost_comes_back"],
+    },
+    {
+        "name": "tone_always_made_up_in_full",
+        "file": "unitalking/codec/tone.py",
+        "old": "(strength * tone_difference(",
+        "new": "(tone_difference(",
+        "tests": [f"{TONE}the_strength_is_the_share_that_is_made_up"],
+    },
+    {
+        "name": "tone_without_bounds",
+        "file": "unitalking/codec/tone.py",
+        "old": ".clamp(-MOST_LOG10, MOST_LOG10)",
+        "new": "",
+        "tests": [f"{TONE}no_band_changes_by_more_than_12_decibels"],
+    },
+    {
+        "name": "tone_changes_the_loudness",
+        "file": "unitalking/codec/tone.py",
+        "old": "(filtered * louder)",
+        "new": "filtered",
+        "tests": [f"{TONE}the_sound_is_as_loud_and_as_early_as_before"],
+    },
+    {
+        "name": "tone_filter_with_a_delay",
+        "file": "unitalking/codec/tone.py",
+        "old": "functional.pad(taps, (0, 1))",
+        "new": "functional.pad(taps, (64, 0))",
+        "tests": [f"{TONE}the_sound_is_as_loud_and_as_early_as_before"],
+    },
+    {
+        "name": "tone_of_a_quiet_recording_taken_for_a_dull_one",
+        "file": "unitalking/codec/tone.py",
+        "old": "waveform * (LEVEL_RMS / level.clamp_min(SMALLEST))",
+        "new": "waveform",
+        "tests": [f"{TONE}how_loud_the_reference_was_recorded_does_not_count"],
+    },
+    {
+        "name": "tone_in_two_logarithms",
+        "file": "unitalking/codec/tone.py",
+        "old": 'mel / math.log(10) if config.log == "ln" else mel',
+        "new": "mel",
+        "tests": [f"{TONE}both_logarithms_give_one_tone"],
+    },
+    {
+        "name": "models_own_tone_forgotten",
+        "file": "nodes/decode.py",
+        "old": "strength or audio_vae.config.sampling.voice_tone",
+        "new": "strength",
+        "tests": [f"{TONED}a_model_says_how_much_is_made_up"],
+        "host": True,
+    },
+    {
+        "name": "tone_asked_for_ignored",
+        "file": "nodes/decode.py",
+        "old": "strength or audio_vae.config.sampling.voice_tone",
+        "new": "audio_vae.config.sampling.voice_tone",
+        "tests": [f"{TONED}the_sound_is_matched_clip_by_clip"],
+        "host": True,
+    },
+    {
+        "name": "parts_of_a_talk_decoded_without_the_voice",
+        "file": "nodes/long_talk.py",
+        "old": "**codecs, **spoken, tiled=False",
+        "new": "**codecs, tiled=False",
+        "tests": [f"{TONED}a_long_talk_gives_every_part_the_voices_tone"],
+        "host": True,
+    },
+    {
+        "name": "voice_saved_without_its_frames",
+        "file": "nodes/voice_files.py",
+        "old": "for name in (LATENTS, FRAMES) if getattr(voice, name) is not None}",
+        "new": "for name in (LATENTS,)}",
+        "tests": ["tests/host/test_voice_files.py::test_a_voice_there_and_back_is_the_same"],
+        "host": True,
+    },
+    # ---- reference
     {
         "name": "a_third_of_a_reference_given_up_for_its_pauses",
         "file": "unitalking/voice.py",

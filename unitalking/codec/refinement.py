@@ -47,7 +47,7 @@ def refine(waveform: Tensor, mel: Tensor, config: MelConfig, steps: int) -> Tens
     spectrum = magnitude * _phase(torch.stft(padded, **frame, return_complex=True))
     for _ in range(PHASE_STEPS):
         spectrum = magnitude * _phase(torch.stft(torch.istft(spectrum, **frame), **frame, return_complex=True))
-    front_end, share = MelSpectrogram(config), _shares(config).to(waveform)
+    front_end, share = MelSpectrogram(config), band_shares(config).to(waveform)
     for _ in range(steps):
         padded = torch.istft(spectrum, **frame)
         missing = (mel - front_end(padded[:, before:][:, :samples])) * (1 / math.log(10) if config.log == "ln" else 1)
@@ -67,7 +67,7 @@ def mel_magnitudes(mel: Tensor, config: MelConfig) -> Tensor:
     return magnitude
 
 
-def _shares(config: MelConfig) -> Tensor:
+def band_shares(config: MelConfig) -> Tensor:
     """How much of each bin belongs to each band, (K, M); rows sum to 1, or to 0 where no band reaches."""
     basis = mel_basis(config).T
     return basis / basis.sum(1, keepdim=True).clamp_min(SMALLEST)
