@@ -401,6 +401,14 @@ MISTAKES = [
         "host": True,
     },
     {
+        "name": "old_words_that_sound_on_left_in_the_clip",
+        "file": "nodes/style_reference.py",
+        "old": "cut = max(held, min(math.floor(begins_s * config.fps), size[2] - 1))",
+        "new": "cut = held",
+        "tests": ["tests/host/test_style_reference.py::test_the_new_words_begin_after_what_is_given"],
+        "host": True,
+    },
+    {
         "name": "everybody_speaks_as_planned",
         "file": "nodes/style_reference.py",
         "old": "pace = (heard_s - LEAD_S) / words_s",
