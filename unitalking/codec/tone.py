@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torchaudio.functional
 from torch import Tensor
 from torch.nn import functional
 
@@ -96,11 +95,17 @@ def matched(waveform: Tensor, reference: Tensor, config: MelConfig, strength: fl
     gains = (strength * tone_difference(frames, reference)).clamp(-MOST_LOG10, MOST_LOG10)
     bins = 10 ** (band_shares(config).to(gains) @ gains)  # (K,)
     taps = torch.fft.irfft(bins, n=config.n_fft).roll(config.n_fft // 2)
-    taps = taps * torch.hann_window(config.n_fft).to(taps)
-    # One tap more, so that the middle one is in the middle.
-    filtered = torchaudio.functional.fftconvolve(waveform.to(taps), functional.pad(taps, (0, 1)), mode="same")
+    filtered = _filtered(waveform.to(taps), taps * torch.hann_window(config.n_fft).to(taps))
     louder = waveform.square().mean().sqrt() / filtered.square().mean().sqrt().clamp_min(SMALLEST)
     return (filtered * louder).clamp(-1, 1).to(waveform.dtype)
+
+
+def _filtered(waveform: Tensor, taps: Tensor) -> Tensor:
+    """A waveform through a filter whose middle tap is now: (S,), (n,) -> (S,)."""
+    # Sizes with large prime factors take many times as long.
+    size = 1 << (len(waveform) + len(taps) - 1).bit_length()
+    spectrum = torch.fft.rfft(waveform, n=size) * torch.fft.rfft(taps, n=size)
+    return torch.fft.irfft(spectrum, n=size)[len(taps) // 2 :][: len(waveform)]
 
 
 def _cosines(bands: int) -> Tensor:
