@@ -99,7 +99,7 @@ def chain(graph: Graph, model: str | None, sentences: Sequence[str], portrait: s
         sampled = graph.add("UniTalkingJointSampler", model=loaded[0], **conditions, latent=latent, seed=seed + number)[
             0
         ]
-        pictures, sound, *_, fps = graph.add("UniTalkingDecode", latent=sampled, **codecs)[:4]
+        pictures, sound, *_, fps = graph.add("UniTalkingDecode", latent=sampled, **codecs, voice=spoken)[:4]
         if so_far:
             following = {"next_images": pictures, "next_audio": sound, "fps": fps, "overlap": OVERLAP}
             pictures, sound = graph.add("UniTalkingJoin", **so_far, **following)

@@ -45,7 +45,7 @@ THRESHOLDS = {
     "word error": 0.2,
     "sync correlation": 0.7,
     "lag within 1 frame": 0.8,
-    "speaker cosine": 0.58,
+    "speaker cosine": 0.77,
     "identity MAE": 8.5,
     "retrieval": 1.0,
 }
