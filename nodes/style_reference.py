@@ -156,8 +156,9 @@ class StyleReference(io.ComfyNode):
         sound = encode_beginning(audio_vae, audio["waveform"], audio["sample_rate"], held, config)
         encoded = encode_pictures(vae, pictures, NAME)
         latent = hold_beginning(empty_latent(config, *size), encoded, sound, config, NAME)
-        # What is held ends at a latent's end, up to a few pictures before; there the old speech may sound on.
-        cut = max(held, min(math.floor(begins_s * config.fps), size[2] - 1))
+        # What is held ends at a latent's end, up to a few pictures before; the old speech sounds on from there, and a
+        # little into the time in which lips already open.
+        cut = max(held, min(math.floor((begins_s + ONSET_S / 2) * config.fps), size[2] - 1))
         latent[LATENT_KEY] = {**latent[LATENT_KEY], "cut": cut}
         notes += [*changed, *fitted, *foreign_picture(vae, pictures[:1])]
         summary = f"{float(lasts):.2f} s of {float(given_s):.2f} s are the reference, {size[2] - cut} frames follow"

@@ -403,7 +403,7 @@ MISTAKES = [
     {
         "name": "old_words_that_sound_on_left_in_the_clip",
         "file": "nodes/style_reference.py",
-        "old": "cut = max(held, min(math.floor(begins_s * config.fps), size[2] - 1))",
+        "old": "cut = max(held, min(math.floor((begins_s + ONSET_S / 2) * config.fps), size[2] - 1))",
         "new": "cut = held",
         "tests": ["tests/host/test_style_reference.py::test_the_new_words_begin_after_what_is_given"],
         "host": True,
