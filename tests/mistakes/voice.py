@@ -18,15 +18,15 @@ MISTAKES = [
     {
         "name": "tone_taken_away_instead_of_given",
         "file": "unitalking/codec/tone.py",
-        "old": "strength * tone_difference(frames, reference)",
-        "new": "strength * tone_difference(reference, frames)",
+        "old": "difference = tone_difference(frames, reference)",
+        "new": "difference = -tone_difference(frames, reference)",
         "tests": [f"{TONE}a_tone_that_was_lost_comes_back"],
     },
     {
         "name": "tone_always_made_up_in_full",
         "file": "unitalking/codec/tone.py",
-        "old": "(strength * tone_difference(",
-        "new": "(tone_difference(",
+        "old": "strength * (difference - difference.mean())",
+        "new": "difference - difference.mean()",
         "tests": [f"{TONE}the_strength_is_the_share_that_is_made_up"],
     },
     {
@@ -53,9 +53,23 @@ MISTAKES = [
     {
         "name": "tone_of_a_quiet_recording_taken_for_a_dull_one",
         "file": "unitalking/codec/tone.py",
-        "old": "waveform * (LEVEL_RMS / level.clamp_min(SMALLEST))",
-        "new": "waveform",
+        "old": "(gain * waveform)[None]",
+        "new": "waveform[None]",
         "tests": [f"{TONE}how_loud_the_reference_was_recorded_does_not_count"],
+    },
+    {
+        "name": "tone_of_speech_that_is_clipped_for_its_pauses",
+        "file": "unitalking/codec/tone.py",
+        "old": "torch.minimum(LEVEL_RMS / level.clamp_min(SMALLEST), 1 / waveform.abs().max().clamp_min(SMALLEST))",
+        "new": "LEVEL_RMS / level.clamp_min(SMALLEST)",
+        "tests": [f"{TONE}pauses_do_not_count"],
+    },
+    {
+        "name": "tone_bounded_with_what_is_only_louder",
+        "file": "unitalking/codec/tone.py",
+        "old": "strength * (difference - difference.mean())",
+        "new": "strength * difference",
+        "tests": [f"{TONE}the_tone_that_is_bounded_is_no_loudness"],
     },
     {
         "name": "tone_in_two_logarithms",

@@ -43,7 +43,9 @@ def speech_frames(waveform: Tensor, config: MelConfig) -> Tensor:
     waveform = waveform.to(torch.promote_types(waveform.dtype, torch.float32))
     waveform = functional.pad(waveform, (0, max(0, config.min_samples - waveform.shape[0])))
     level = waveform.square().mean().sqrt()
-    mel = MelSpectrogram(config)((waveform * (LEVEL_RMS / level.clamp_min(SMALLEST)))[None])[0]
+    # The front end clips what is louder than 1, as short speech between long pauses would be.
+    gain = torch.minimum(LEVEL_RMS / level.clamp_min(SMALLEST), 1 / waveform.abs().max().clamp_min(SMALLEST))
+    mel = MelSpectrogram(config)((gain * waveform)[None])[0]
     mel = mel / math.log(10) if config.log == "ln" else mel
     power = (10 ** (2 * mel)).sum(0)
     return mel[:, (power >= SPEECH_POWER * power.max()) & (level > SMALLEST)]
@@ -92,7 +94,8 @@ def matched(waveform: Tensor, reference: Tensor, config: MelConfig, strength: fl
     frames = speech_frames(waveform, config)
     if not strength or 0 in (frames.shape[1], reference.shape[1]):
         return waveform
-    gains = (strength * tone_difference(frames, reference)).clamp(-MOST_LOG10, MOST_LOG10)
+    difference = tone_difference(frames, reference)
+    gains = (strength * (difference - difference.mean())).clamp(-MOST_LOG10, MOST_LOG10)
     bins = 10 ** (band_shares(config).to(gains) @ gains)  # (K,)
     taps = torch.fft.irfft(bins, n=config.n_fft).roll(config.n_fft // 2)
     filtered = _filtered(waveform.to(taps), taps * torch.hann_window(config.n_fft).to(taps))
