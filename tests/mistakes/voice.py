@@ -39,9 +39,16 @@ MISTAKES = [
     {
         "name": "tone_changes_the_loudness",
         "file": "unitalking/codec/tone.py",
-        "old": "(filtered * louder)",
+        "old": "(filtered * torch.minimum(louder, unclipped))",
         "new": "filtered",
         "tests": [f"{TONE}the_sound_is_as_loud_and_as_early_as_before"],
+    },
+    {
+        "name": "tone_that_clips",
+        "file": "unitalking/codec/tone.py",
+        "old": "(filtered * torch.minimum(louder, unclipped))",
+        "new": "(filtered * louder).clamp(-1, 1)",
+        "tests": [f"{TONE}peaks_are_not_clipped"],
     },
     {
         "name": "tone_filter_with_a_delay",

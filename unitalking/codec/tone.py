@@ -72,7 +72,7 @@ def tone_difference(frames: Tensor, reference: Tensor) -> Tensor:
 
 
 def matched(waveform: Tensor, reference: Tensor, config: MelConfig, strength: float) -> Tensor:
-    """A sound in the tone of a voice: one filter for all of it, without delay, as loud as before.
+    """A sound in the tone of a voice: one filter for all of it, without delay, as loud as before but for peaks above 1.
 
     Args:
         waveform: (S,), mono, at `config.sample_rate`.
@@ -100,7 +100,8 @@ def matched(waveform: Tensor, reference: Tensor, config: MelConfig, strength: fl
     taps = torch.fft.irfft(bins, n=config.n_fft).roll(config.n_fft // 2)
     filtered = _filtered(waveform.to(taps), taps * torch.hann_window(config.n_fft).to(taps))
     louder = waveform.square().mean().sqrt() / filtered.square().mean().sqrt().clamp_min(SMALLEST)
-    return (filtered * louder).clamp(-1, 1).to(waveform.dtype)
+    unclipped = 1 / filtered.abs().max().clamp_min(SMALLEST)
+    return (filtered * torch.minimum(louder, unclipped)).to(waveform.dtype)
 
 
 def _filtered(waveform: Tensor, taps: Tensor) -> Tensor:

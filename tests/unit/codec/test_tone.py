@@ -99,6 +99,15 @@ def test_the_sound_is_as_loud_and_as_early_as_before() -> None:
     assert min(lag, size - lag) == 0
 
 
+def test_peaks_are_not_clipped() -> None:
+    full, reference = voice("clara_calm"), reference_frames(voice(), MEL_16K)
+    full = full / full.abs().max()
+    loud, soft = matched(full, reference, MEL_16K, 1.0), matched(0.1 * full, reference, MEL_16K, 1.0)
+    assert float(soft.abs().max()) > 0.12
+    assert float(loud.abs().max()) <= 1.0
+    assert float(torch.corrcoef(torch.stack((loud, soft)))[0, 1]) > 0.9999
+
+
 def test_how_loud_the_reference_was_recorded_does_not_count() -> None:
     spoken, reference = halves()
     loud, soft = (matched(spoken, reference_frames(gain * reference, MEL_16K), MEL_16K, 1.0) for gain in (1.0, 0.05))
