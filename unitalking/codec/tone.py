@@ -27,6 +27,8 @@ LEVEL_RMS = 0.1
 SPEECH_POWER = 1e-3
 # No band becomes more than 12 dB stronger or weaker: what is further apart is no tone.
 MOST_LOG10 = 0.6
+# Other sample rates, as files have them, raise peaks a little.
+HIGHEST_PEAK = 0.95
 SMALLEST = 1e-8
 
 
@@ -72,7 +74,7 @@ def tone_difference(frames: Tensor, reference: Tensor) -> Tensor:
 
 
 def matched(waveform: Tensor, reference: Tensor, config: MelConfig, strength: float) -> Tensor:
-    """A sound in the tone of a voice: one filter for all of it, without delay, as loud as before but for peaks above 1.
+    """A sound in the tone of a voice: one filter for all of it, without delay, as loud as before where peaks allow it.
 
     Args:
         waveform: (S,), mono, at `config.sample_rate`.
@@ -100,7 +102,7 @@ def matched(waveform: Tensor, reference: Tensor, config: MelConfig, strength: fl
     taps = torch.fft.irfft(bins, n=config.n_fft).roll(config.n_fft // 2)
     filtered = _filtered(waveform.to(taps), taps * torch.hann_window(config.n_fft).to(taps))
     louder = waveform.square().mean().sqrt() / filtered.square().mean().sqrt().clamp_min(SMALLEST)
-    unclipped = 1 / filtered.abs().max().clamp_min(SMALLEST)
+    unclipped = HIGHEST_PEAK / filtered.abs().max().clamp_min(SMALLEST)
     return (filtered * torch.minimum(louder, unclipped)).to(waveform.dtype)
 
 

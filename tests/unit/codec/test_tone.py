@@ -104,7 +104,7 @@ def test_peaks_are_not_clipped() -> None:
     full = full / full.abs().max()
     loud, soft = matched(full, reference, MEL_16K, 1.0), matched(0.1 * full, reference, MEL_16K, 1.0)
     assert float(soft.abs().max()) > 0.12
-    assert float(loud.abs().max()) <= 1.0
+    assert float(loud.abs().max()) <= 0.96
     assert float(torch.corrcoef(torch.stack((loud, soft)))[0, 1]) > 0.9999
 
 
