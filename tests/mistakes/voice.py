@@ -252,8 +252,8 @@ MISTAKES = [
     {
         "name": "voice_file_of_half_precision",
         "file": "nodes/voice_files.py",
-        "old": "voice.latents.detach().cpu().float().contiguous()",
-        "new": "voice.latents.detach().cpu().half().contiguous()",
+        "old": "tensors[LATENTS] = tensors[LATENTS].float()",
+        "new": "tensors[LATENTS] = tensors[LATENTS].half()",
         "tests": ["tests/host/test_voice_files.py::test_a_voice_there_and_back_is_the_same"],
         "host": True,
     },
