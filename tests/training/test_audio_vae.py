@@ -14,6 +14,7 @@ pytest.importorskip("accelerate", reason="needs requirements-train.txt")
 from clips import Tones
 
 from unitalking.codec.audio_vae import AudioVAE, weights_are_raw
+from unitalking.codec.magnitude import UnitConv1d
 from unitalking.codec.mel import MelConfig
 from unitalking.training.audio_vae import PART_FILE, AudioVAEConfig, AudioVAELoss, AudioVAEObjective
 from unitalking.training.part_files import load_part
@@ -76,6 +77,17 @@ def test_harmonics_are_differences_between_neighbouring_bands() -> None:
     loss = blurred.loss
     total = parts["mel_l1"] + parts["mel_mse"] + parts["harmonics"] + loss.kl * parts["kl"]
     assert torch.allclose(blurred(batch).total, total)
+
+
+@torch.no_grad()
+def test_fresh_filters_look_at_one_frame_in_directions_of_their_own() -> None:
+    for module in objective().vae.modules():
+        if isinstance(module, UnitConv1d):
+            outputs, inputs, taps = module.weight.shape
+            centre = module.weight[:, :, taps // 2]
+            assert module.weight.square().sum() == pytest.approx(float(centre.square().sum()))
+            if outputs <= inputs:
+                assert torch.allclose(centre @ centre.T, torch.eye(outputs), atol=0.01)
 
 
 def test_the_gradient_reaches_every_weight() -> None:
