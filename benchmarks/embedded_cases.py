@@ -65,14 +65,15 @@ def sound_alone(prompt: Prompt, given: Given) -> None:
 
 def picture_given(prompt: Prompt, given: Given) -> None:
     """Gives the real clip's pictures, whose lips say when the words are spoken, generates their sound, saves both."""
-    video = _add(prompt, "LoadVideo", file=given.upload(".mp4"))
-    loader = _node(prompt, LOADER)
-    chosen = {"sample_clip": "none", "fps": 24.0, "start_s": 0.0, "width": 0, "height": 0, "fit": "crop"}
-    wires = {"model": [loader, 0], "vae": [loader, 2], "video": video}
-    driving, latent = _add(prompt, "UniTalkingDrivingVideo", **wires, **chosen)
-    _inputs(prompt, TEXT).update(starts_at=[driving, 4], ends_at=[driving, 5])
+    driving, latent = _timed_by_lips(prompt, given)
     _inputs(prompt, SAMPLER)["latent"] = [driving, latent]
     _inputs(prompt, SAVE).update(images=[driving, 1], fps=[driving, 2])
+
+
+def times_given(prompt: Prompt, given: Given) -> None:
+    """Generates pictures and sound, as long as the real clip and with the words spoken when its lips speak."""
+    _timed_by_lips(prompt, given)
+    _inputs(prompt, EMPTY)["frames"] = given.frames
 
 
 def sound_given(prompt: Prompt, given: Given) -> None:
@@ -107,6 +108,9 @@ CASES = {
         Case("tts", "speech alone", unjudged=("portrait", "attributes"), change=sound_alone),
         Case("tv2a", "real pictures given, sound generated", change=picture_given),
         Case(
+            "timed", "as default, the words at the times of the real clip's lips, as tv2a has them", change=times_given
+        ),
+        Case(
             "a2v",
             "real sound and the portrait given, pictures generated",
             workflow="talking_portrait_image",
@@ -130,6 +134,17 @@ def _add(prompt: Prompt, class_type: str, **inputs: Any) -> list[Any]:
     number = str(max(map(int, prompt)) + 1)
     prompt[number] = {"class_type": class_type, "inputs": inputs}
     return [number, 0]
+
+
+def _timed_by_lips(prompt: Prompt, given: Given) -> list[Any]:
+    """A link to Driving Video's latent of the real clip, whose lips time the words."""
+    video = _add(prompt, "LoadVideo", file=given.upload(".mp4"))
+    loader = _node(prompt, LOADER)
+    chosen = {"sample_clip": "none", "fps": 24.0, "start_s": 0.0, "width": 0, "height": 0, "fit": "crop"}
+    wires = {"model": [loader, 0], "vae": [loader, 2], "video": video}
+    driving, latent = _add(prompt, "UniTalkingDrivingVideo", **wires, **chosen)
+    _inputs(prompt, TEXT).update(starts_at=[driving, 4], ends_at=[driving, 5])
+    return [driving, latent]
 
 
 def _streams(prompt: Prompt, latent: list[Any]) -> tuple[list[Any], list[Any]]:
