@@ -1,9 +1,10 @@
 """Whether a clip made after a reference has the reference's voice and manner: retrieval among so many references.
 
-    COMFYUI_PATH=... python benchmarks/style_reference.py --out DIR [--clips 20] [--model FILE]
+    COMFYUI_PATH=... python benchmarks/style_reference.py --out DIR [--clips 60] [--model FILE]
 
-Held-out people with manners of their own, cut to at most 2.1 s, are the references; each says new words in the workflow
-style_reference, run in ComfyUI. The anchor is the same for real people: two halves of one clip of 4 s.
+Held-out people with manners of their own, 1.6 to 2.1 s of each, are the references; each says new words in the workflow
+style_reference, run in ComfyUI. The anchor is the same for real people: two halves of one clip of 4 s. Both are told
+apart in groups of twenty, since twenty people alone say little: groups differ by 10 to 25 points.
 """
 
 from __future__ import annotations
@@ -34,12 +35,25 @@ from unitalking.synthetic import SyntheticClips, SyntheticConfig  # noqa: E402
 
 PEOPLE = {"split": "held_out", "vocabulary": "common", "manners": 1.0}
 SEED, REAL_SEED, SPEECH_SEED = 90, 91, 92
-LONGEST_S = {"reference": 2.1, "speech": 1.8}
+GROUP = 20
+LENGTHS_S = {"reference": (1.6, 2.1), "speech": (1.3, 1.8)}
+
+
+def between(part: str) -> dict[str, float]:
+    """Bounds of a part's clips."""
+    return dict(zip(("shortest_s", "longest_s"), LENGTHS_S[part], strict=True))
 
 
 def features(sound: torch.Tensor, frames: torch.Tensor, fps: float, judges: Judges) -> tuple[np.ndarray, np.ndarray]:
     """The voice's embedding, and how the head moves."""
     return judges.speaker.embed(sound).numpy(), head_motion(frames, fps).features
+
+
+def retrieval_in_groups(own: Sequence[tuple], others: Sequence[tuple]) -> dict[str, float]:
+    """`retrieval`, the mean over groups of people."""
+    groups = [slice(start, start + GROUP) for start in range(0, len(own), GROUP)]
+    found = [retrieval(own[group], others[group]) for group in groups]
+    return {name: float(np.mean([each[name] for each in found])) for name in found[0]}
 
 
 def retrieval(own: Sequence[tuple], others: Sequence[tuple]) -> dict[str, float]:
@@ -54,8 +68,8 @@ def retrieval(own: Sequence[tuple], others: Sequence[tuple]) -> dict[str, float]
 
 def made(out: Path, count: int, model: Path | None) -> list[dict[str, Any]]:
     """References, and the clips made after them."""
-    people = SyntheticClips(SyntheticConfig(clips=count, seed=SEED, longest_s=LONGEST_S["reference"], **PEOPLE))
-    new = SyntheticClips(SyntheticConfig(clips=count, seed=SPEECH_SEED, longest_s=LONGEST_S["speech"], **PEOPLE))
+    people = SyntheticClips(SyntheticConfig(clips=count, seed=SEED, **between("reference"), **PEOPLE))
+    new = SyntheticClips(SyntheticConfig(clips=count, seed=SPEECH_SEED, **between("speech"), **PEOPLE))
     results = []
     with open_server(Path(os.environ["COMFYUI_PATH"]), model) as server:
         info = server.object_info()
@@ -96,9 +110,11 @@ def main() -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--clips", type=int, default=20)
+    parser.add_argument("--clips", type=int, default=60, help="a multiple of 20")
     parser.add_argument("--model", type=Path)
     given = parser.parse_args()
+    if given.clips < GROUP or given.clips % GROUP:
+        parser.error(f"--clips: got {given.clips}, expected a multiple of {GROUP}.")
     given.out.mkdir(parents=True, exist_ok=True)
     judges = load_judges(ROOT / "assets" / "judges")
     results = made(given.out, given.clips, given.model)
@@ -111,8 +127,8 @@ def main() -> int:
         clip = JudgedClip(each["made"].stem, sound, frames=frames, fps=fps, speech=each["speech"], phonemes=())
         scores.append(judge_clip(clip, judges))
     real = halves(given.clips, judges)
-    print("generated", retrieval(clips, references))
-    print("real halves", retrieval([first for first, _ in real], [second for _, second in real]))
+    print("generated", retrieval_in_groups(clips, references))
+    print("real halves", retrieval_in_groups([first for first, _ in real], [second for _, second in real]))
     cosines = [float(np.dot(a[0], b[0])) for a, b in zip(clips, references, strict=True)]
     errors = [score.words for score in scores if score.words is not None]
     heard = [score for score in scores if score.sync is not None]
