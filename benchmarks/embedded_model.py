@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for seed in range(chosen.seeds)
             for sidecar in real[case.vocabulary]
         ]
+        if chosen.workers > 1:
+            # Servers that each start a thread for every processor wait for each other: twice as long for two.
+            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // chosen.workers)))
         make_clips(jobs, environment.comfyui(), chosen.model, chosen.workers)
     except (SettingsError, NotHeldOutError, PromptError, WorkflowError, ServerError, SetupError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)

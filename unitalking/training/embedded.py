@@ -74,7 +74,7 @@ PLANS = {
         "clips=3000,seed=1,longest_s=2.1,vocabulary=few,timbres=0.85",
         # Two cores have 150 minutes for all of it.
         changes=(
-            "embedded_audio_vae:trainer.steps=4000",
+            "embedded_audio_vae:trainer.steps=3000",
             "embedded_video_vae:trainer.steps=1000",
             "embedded_text_encoder:trainer.steps=450",
             "embedded_vocoder:trainer.steps=1600",
