@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -46,6 +47,14 @@ def parts(pack: Callable[[str], ModuleType]) -> Parts:
         vae.load_bundled_video_vae(file),
         vae.load_audio_vae(file.config, file.parts["audio_vae"], "tiny"),
     )
+
+
+@pytest.fixture(scope="session")
+def loaded(pack: Callable[[str], ModuleType]) -> tuple[Any, ...]:
+    """MODEL, CLIP, VAE and audio VAE of the tiny random model, as the node loads them."""
+    pack("nodes.files").register_folders()
+    choices = 3 * ["from model file"]
+    return pack("nodes.loaders").LoadModel.execute(TINY_MODEL.name, *choices, "default").args
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 import torch
 from graphs import FRAMES, HEIGHT, WIDTH, Clip, Node, assert_refused, saved_files, texts
 from PIL import Image
-from tiny_model import TINY_MODEL
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -208,14 +207,6 @@ def test_a_portrait_for_speech_alone(host: ComfyUI) -> None:
 Pack = Callable[[str], ModuleType]
 
 
-@pytest.fixture(scope="module")
-def parts(pack: Pack) -> tuple[Any, ...]:
-    """MODEL, CLIP, VAE and audio VAE of the tiny random model, in this process."""
-    pack("nodes.files").register_folders()
-    choices = 3 * ["from model file"]
-    return pack("nodes.loaders").LoadModel.execute(TINY_MODEL.name, *choices, "default").args
-
-
 @pytest.mark.parametrize(
     ("waveform", "said"),
     [
@@ -225,18 +216,18 @@ def parts(pack: Pack) -> tuple[Any, ...]:
         (torch.zeros(1, 0, 48000), "is empty .*: expected a few seconds of speech"),
     ],
 )
-def test_a_voice_without_samples_or_with_nan(pack: Pack, parts: tuple[Any, ...], waveform: Tensor, said: str) -> None:
+def test_a_voice_without_samples_or_with_nan(pack: Pack, loaded: tuple[Any, ...], waveform: Tensor, said: str) -> None:
     node = pack("nodes.conditioning").EncodeVoiceReference
     with pytest.raises(ValueError, match=f"The voice clip (has )?{said}"):
-        node.execute(parts[3], "none", True, {"waveform": waveform, "sample_rate": 16000})
+        node.execute(loaded[3], "none", True, {"waveform": waveform, "sample_rate": 16000})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_portrait_with_nan(pack: Pack, parts: tuple[Any, ...], value: float) -> None:
+def test_a_portrait_with_nan(pack: Pack, loaded: tuple[Any, ...], value: float) -> None:
     latents = pack("nodes.latents")
-    clip = latents.EmptyLatent.execute(parts[0], WIDTH, HEIGHT, FRAMES, 1, "both").args[0]
+    clip = latents.EmptyLatent.execute(loaded[0], WIDTH, HEIGHT, FRAMES, 1, "both").args[0]
     with pytest.raises(ValueError, match="12288 values that are NaN or infinite, of 12288: the node that made it"):
-        latents.Portrait.execute(clip, parts[2], "none", "crop", torch.full((1, 64, 64, 3), value))
+        latents.Portrait.execute(clip, loaded[2], "none", "crop", torch.full((1, 64, 64, 3), value))
 
 
 @pytest.mark.parametrize(
@@ -255,10 +246,10 @@ def test_pictures_and_sound_with_nan_are_not_saved(host: ComfyUI, broken: str, s
     assert_refused(clip, "UniTalkingSaveMP4", f"{said}.*nothing was saved")
 
 
-def test_noise_of_the_sound_does_not_depend_on_the_size_of_the_picture(pack: Pack, parts: tuple[Any, ...]) -> None:
+def test_noise_of_the_sound_does_not_depend_on_the_size_of_the_picture(pack: Pack, loaded: tuple[Any, ...]) -> None:
     latents, noise = pack("nodes.latents"), pack("nodes.sampling").JointNoise.execute(5).args[0]
     sizes = [(64, 64), (128, 96)]
-    clips = [latents.EmptyLatent.execute(parts[0], *size, FRAMES, 1, "both").args[0] for size in sizes]
+    clips = [latents.EmptyLatent.execute(loaded[0], *size, FRAMES, 1, "both").args[0] for size in sizes]
     small, large = ([part for part in noise.generate_noise(clip).unbind()] for clip in clips)
     assert torch.equal(small[1], large[1])
     assert small[0].shape != large[0].shape

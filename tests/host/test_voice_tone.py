@@ -10,20 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_model import TINY_MODEL
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("as_nodes_run")
 
 Pack = Callable[[str], ModuleType]
-
-
-@pytest.fixture(scope="module")
-def loaded(pack: Pack) -> tuple[Any, ...]:
-    """MODEL, CLIP, VAE and audio VAE of the tiny random model."""
-    pack("nodes.files").register_folders()
-    choices = 3 * ["from model file"]
-    return pack("nodes.loaders").LoadModel.execute(TINY_MODEL.name, *choices, "default").args
 
 
 @pytest.fixture
