@@ -137,7 +137,7 @@ def _add(prompt: Prompt, class_type: str, **inputs: Any) -> list[Any]:
 
 
 def _timed_by_lips(prompt: Prompt, given: Given) -> list[Any]:
-    """A link to Driving Video's latent of the real clip, whose lips time the words."""
+    """Lets the lips of the real clip time the words; a link to its pictures as Driving Video gives them."""
     video = _add(prompt, "LoadVideo", file=given.upload(".mp4"))
     loader = _node(prompt, LOADER)
     chosen = {"sample_clip": "none", "fps": 24.0, "start_s": 0.0, "width": 0, "height": 0, "fit": "crop"}

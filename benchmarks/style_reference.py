@@ -4,7 +4,7 @@
 
 Held-out people with manners of their own, 1.6 to 2.1 s of each, are the references; each says new words in the workflow
 style_reference, run in ComfyUI. The anchor is the same for real people: two halves of one clip of 4 s. Both are told
-apart in groups of twenty, since twenty people alone say little: groups differ by 10 to 25 points.
+apart in groups of twenty, since twenty people alone say little: groups differ by up to 25 points.
 """
 
 from __future__ import annotations
