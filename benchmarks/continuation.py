@@ -1,6 +1,6 @@
 """Whether six clips that continue each other are one: words, voice, face, colour and the joins.
 
-    COMFYUI_PATH=... python benchmarks/continuation.py --out DIR [--talks 9] [--model FILE]
+    python benchmarks/continuation.py --out DIR [--talks 9] [--model FILE]
 
 One chain per sample portrait, as Long Talk builds it: Text Prompt -> Continue AV -> Joint Flow Sampler -> Decode AV ->
 Join AV, six held-out sentences of six common words. What is joined so far is saved after every part, so that the files
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-import os
 import random
 import sys
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from torch import Tensor
 
 import_package()
 sys.path.append(str(ROOT / "scripts"))
+import environment  # noqa: E402 (needs the path)
 from embedded_making import MODEL_SUBFOLDER, open_server  # noqa: E402 (needs the pack)
 from graph import Graph  # noqa: E402
 
@@ -114,7 +114,7 @@ def made(out: Path, count: int, model: Path | None) -> list[Talk]:
     portraits = [name for name in portrait_choices() if name != NO_SAMPLE]
     voices = [name for name in voice_choices() if name != NO_SAMPLE]
     talks = []
-    with open_server(Path(os.environ["COMFYUI_PATH"]), model) as server:
+    with open_server(environment.comfyui(), model) as server:
         info = server.object_info()
         chosen = None if model is None else f"{MODEL_SUBFOLDER}/{model.name}"
         for number in range(count):

@@ -1,6 +1,6 @@
 """Whether a clip made after a reference has the reference's voice and manner: retrieval among so many references.
 
-    COMFYUI_PATH=... python benchmarks/style_reference.py --out DIR [--clips 60] [--model FILE]
+    python benchmarks/style_reference.py --out DIR [--clips 60] [--model FILE]
 
 Held-out people with manners of their own, 1.6 to 2.1 s of each, are the references; each says new words in the workflow
 style_reference, run in ComfyUI. The anchor is the same for real people: two halves of one clip of 4 s. Both are told
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from package import ROOT, import_package
 
 import_package()
 sys.path.append(str(ROOT / "scripts"))
+import environment  # noqa: E402 (needs the path)
 from embedded_making import MODEL_SUBFOLDER, open_server  # noqa: E402 (needs the pack)
 from make_assets import write_clip  # noqa: E402
 
@@ -71,7 +71,7 @@ def made(out: Path, count: int, model: Path | None) -> list[dict[str, Any]]:
     people = SyntheticClips(SyntheticConfig(clips=count, seed=SEED, **between("reference"), **PEOPLE))
     new = SyntheticClips(SyntheticConfig(clips=count, seed=SPEECH_SEED, **between("speech"), **PEOPLE))
     results = []
-    with open_server(Path(os.environ["COMFYUI_PATH"]), model) as server:
+    with open_server(environment.comfyui(), model) as server:
         info = server.object_info()
         workflow = ROOT / "workflows" / "style_reference.json"
         for index in range(count):

@@ -1,6 +1,6 @@
 """Whether each part of a clip in two voices is in its own: every ordered pair of the sample voices.
 
-    COMFYUI_PATH=... python benchmarks/two_voices.py --out DIR [--seeds 2] [--model FILE]
+    python benchmarks/two_voices.py --out DIR [--seeds 2] [--model FILE]
 
 Two held-out sentences of five common words each, Voice Turn at the first words of the second, default widgets besides.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import random
 import re
 import sys
@@ -22,6 +21,7 @@ from package import ROOT, import_package
 
 import_package()
 sys.path.append(str(ROOT / "scripts"))
+import environment  # noqa: E402 (needs the path)
 from embedded_making import MODEL_SUBFOLDER, open_server  # noqa: E402 (needs the pack)
 from graph import Graph  # noqa: E402
 
@@ -68,7 +68,7 @@ def made(out: Path, seeds: int, model: Path | None) -> list[Spoken]:
     names = [name for name in voice_choices() if name != NO_SAMPLE]
     pairs = list(itertools.permutations(names, 2))
     chosen = None if model is None else f"{MODEL_SUBFOLDER}/{model.name}"
-    with open_server(Path(os.environ["COMFYUI_PATH"]), model) as server:
+    with open_server(environment.comfyui(), model) as server:
         info = server.object_info()
         for number, (seed, voices) in enumerate(itertools.product(range(seeds), pairs), 1):
             sentences = [sentence(drawn, "common", "held_out", WORDS) for _ in voices]
